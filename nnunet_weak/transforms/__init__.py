@@ -1,0 +1,1 @@
+"""Transforms for nnU-Net's data loading and for batches on the training device."""
