@@ -1,0 +1,178 @@
+"""RefineSeg's losses: learning from coarse positive and negative drawings through transition matrices.
+
+``L`` classes, background included. An annotation strategy ``r`` (one annotator's way of drawing) is described by the
+transition matrix ``A_mk = p(drawn m | true k)``, whose columns sum to one; ``u = A p`` is what that annotator is
+expected to draw where the network believes ``p``. Annotation maps are encoded **0 = blank, k + 1 = class k**: in a
+positive map "this is class k", in a negative map "this is not class k". Blank voxels (and anything below 0) say
+nothing.
+
+Tensors are ``(B, L, *spatial)`` for class probabilities, ``(B, L, L, *spatial)`` or ``(B, L, L)`` (one matrix per
+image) for transition matrices with axes ``(B, m, k, ...)``, ``(B, *spatial)`` for maps; 2d and 3d alike. Every loss
+is returned per sample, ``(B,)``, depends on that sample alone, is computed in float32 also under autocast, and is 0
+with a zero gradient for a blank map.
+
+Reference: Du et al., "RefineSeg: Dual Coarse-to-Fine Learning for Medical Image Segmentation", MICCAI 2025.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Keeps log and its gradient finite in float32 (also times a gradient scale of 2^16), yet is reached only when two
+# logits differ by 69, so that a confidently wrong voxel still learns; the usual 1e-7 would silence it.
+_SMALLEST_PROBABILITY = 1e-30
+
+
+def annotator_probabilities(transition: Tensor, probabilities: Tensor) -> Tensor:
+    """What the annotator is expected to draw: ``u = A p`` at every voxel (eq. 1).
+
+    Args:
+        transition: transition matrices ``A``; columns (dimension 1) sum to one.
+        probabilities: the network's class probabilities ``p``, not logits.
+
+    Returns:
+        ``u`` in float32.
+
+    Shape:
+        transition ``(B, L, L, *spatial)`` or ``(B, L, L)``; probabilities and result ``(B, L, *spatial)``.
+    """
+    with _no_autocast(probabilities):
+        transition, probabilities = transition.float(), probabilities.float()
+        if transition.ndim == 3:
+            return torch.einsum("bmk,bk...->bm...", transition, probabilities)
+        return torch.einsum("bmk...,bk...->bm...", transition, probabilities)
+
+
+def positive_loss(
+    drawn_probabilities: Tensor,
+    annotation: Tensor,
+    *,
+    alpha: float = 0.6,
+    beta: float = 0.4,
+    dice_per_class: bool = True,
+) -> Tensor:
+    """``alpha`` times cross-entropy plus ``beta`` times Dice loss, both over drawn voxels only (eqs. 2 to 4).
+
+    Args:
+        drawn_probabilities: ``u`` of :func:`annotator_probabilities`.
+        annotation: positive map, 0 = blank, k + 1 = "this is class k"; values above L are not checked here.
+        alpha: weight of the cross-entropy.
+        beta: weight of the Dice loss.
+        dice_per_class: Dice per class, averaged over the classes that were drawn in the sample. ``False`` sums over all
+            classes within one fraction, as eq. 4 is written; that equals ``1 - mean(u of the drawn class)`` and does
+            not balance classes, which is what the paper wants of it.
+
+    Returns:
+        One value per sample; 0 where nothing is drawn.
+
+    Shape:
+        drawn_probabilities ``(B, L, *spatial)``; annotation ``(B, *spatial)`` or ``(B, 1, *spatial)``; result ``(B,)``.
+    """
+    with _no_autocast(drawn_probabilities):
+        u, drawn, drawn_class, count = _flatten(drawn_probabilities, annotation)
+        u_drawn = u.gather(1, drawn_class[:, None])[:, 0]
+        cross_entropy = -_mean_of_drawn(_safe_log(u_drawn), drawn, count)
+        if not dice_per_class:
+            has_drawing = (count > 0).float()
+            return alpha * cross_entropy + beta * (has_drawing - _mean_of_drawn(u_drawn, drawn, count))
+        classes = torch.arange(u.shape[1], device=u.device)[None, :, None]
+        one_hot = (drawn_class[:, None] == classes) & drawn[:, None]
+        class_size = one_hot.sum(2).float()
+        overlap = torch.where(one_hot, u, 0).sum(2)
+        predicted_size = torch.where(drawn[:, None], u, 0).sum(2)
+        present = class_size > 0
+        # An absent class has no overlap; the 1 only keeps its unused fraction away from 0 / 0.
+        dice = 2 * overlap / (predicted_size + class_size).masked_fill(~present, 1.0)
+        dice_loss = torch.where(present, 1 - dice, 0).sum(1) / present.sum(1).clamp_min(1)
+        return alpha * cross_entropy + beta * dice_loss
+
+
+def negative_loss(
+    drawn_probabilities: Tensor, annotation: Tensor, complementary_logits: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of "this is not class c", through the complementary matrix ``M`` (eq. 6): ``v = M^T u``.
+
+    Without ``complementary_logits`` ``M`` is uniform, ``1 / (L - 1)`` off the diagonal, and the loss is ``-log(1 -
+    u_c)``; its constant ``log(L - 1)`` is left out, so that a perfect prediction costs 0. With them ``M`` is
+    :func:`complementary_matrix` of the logits and the loss is ``-log v_c``, which contains that constant. For ``L =
+    2`` both are the ordinary cross-entropy on the other class.
+
+    Args:
+        drawn_probabilities: ``u`` of :func:`annotator_probabilities`, summing to one over the classes.
+        annotation: negative map, 0 = blank, c + 1 = "this is not class c".
+        complementary_logits: learnable ``(L, L)`` logits of ``M``, or ``None`` for the uniform ``M``.
+
+    Returns:
+        One value per sample, the mean over drawn voxels; 0 where nothing is drawn.
+
+    Shape:
+        drawn_probabilities ``(B, L, *spatial)``; annotation ``(B, *spatial)`` or ``(B, 1, *spatial)``; result ``(B,)``.
+    """
+    with _no_autocast(drawn_probabilities):
+        u, drawn, drawn_class, count = _flatten(drawn_probabilities, annotation)
+        if complementary_logits is None:
+            # 1 - u_c as the sum of the other classes: no cancellation where u_c is close to 1.
+            not_drawn_class = u.scatter(1, drawn_class[:, None], 0.0).sum(1)
+        else:
+            v = torch.matmul(complementary_matrix(complementary_logits).T, u)
+            not_drawn_class = v.gather(1, drawn_class[:, None])[:, 0]
+        return -_mean_of_drawn(_safe_log(not_drawn_class), drawn, count)
+
+
+def complementary_matrix(logits: Tensor) -> Tensor:
+    """``M``, softmax over the off-diagonal entries of each row; the diagonal is 0 and logits there are ignored.
+
+    ``M_mk`` is the probability that "not k" is drawn where the annotator sees class m. The paper defines it by columns,
+    ``p(drawn m | true k)``, yet multiplies with ``M^T``: only if rows sum to one does ``v = M^T u`` sum to one, and
+    with columns that do the loss could be lowered by inflating ``v``.
+
+    Shape:
+        logits and result ``(L, L)``.
+    """
+    diagonal = torch.eye(logits.shape[0], dtype=torch.bool, device=logits.device)
+    return logits.float().masked_fill(diagonal, float("-inf")).softmax(dim=1)
+
+
+def identity_regulariser(transition: Tensor) -> Tensor:
+    """Squared Frobenius distance of ``A`` to the identity, averaged over voxels (eq. 7).
+
+    **Added** to the loss (times lambda, 0.2 in the paper), so that it pulls towards the identity.
+
+    Shape:
+        transition ``(B, L, L, *spatial)`` or ``(B, L, L)``; result ``(B,)``.
+    """
+    with _no_autocast(transition):
+        transition = transition.float().flatten(3) if transition.ndim > 3 else transition.float()[..., None]
+        identity = torch.eye(transition.shape[1], device=transition.device)[None, :, :, None]
+        return (transition - identity).square().sum((1, 2)).mean(1)
+
+
+def _flatten(u: Tensor, annotation: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Probabilities ``(B, L, V)``, what is drawn and its class ``(B, V)``, number of drawn voxels ``(B,)``."""
+    if annotation.ndim == u.ndim and annotation.shape[1] == 1:
+        annotation = annotation[:, 0]
+    if annotation.shape != (u.shape[0], *u.shape[2:]):
+        raise ValueError(
+            f"annotation must have the batch and spatial shape of the probabilities, {(u.shape[0], *u.shape[2:])}, "
+            f"but has {tuple(annotation.shape)}"
+        )
+    values = annotation.flatten(1).long()
+    drawn = values > 0
+    return u.float().flatten(2), drawn, (values - 1).clamp_min(0), drawn.sum(1)
+
+
+def _no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    # Older torch knows no autocast on mps, where nnU-Net uses none.
+    return nullcontext() if tensor.device.type == "mps" else torch.autocast(tensor.device.type, enabled=False)
+
+
+def _mean_of_drawn(values: Tensor, drawn: Tensor, count: Tensor) -> Tensor:
+    return torch.where(drawn, values, 0).sum(1) / count.clamp_min(1)
+
+
+def _safe_log(probability: Tensor) -> Tensor:
+    return probability.clamp_min(_SMALLEST_PROBABILITY).log()

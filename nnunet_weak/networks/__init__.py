@@ -1,0 +1,1 @@
+"""Training-only network parts that sit beside nnU-Net's own network."""
