@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -171,13 +172,13 @@ def _squared_distance(mask: Tensor, radius: float, spacing: Sequence[float]) -> 
     return current
 
 
-def _work_box(mask: Tensor, margins: Sequence[int]) -> tuple[slice, ...] | None:
+def _work_box(mask: Tensor, margins: Sequence[int]) -> tuple[Any, ...] | None:
     """Slices around all True voxels plus a margin; None if there are none.
 
     Only on the CPU: elsewhere, finding the box would make the device wait for the host and cost more than it saves.
     """
     if mask.device.type != "cpu":
-        return (...,)  # type: ignore[return-value]
+        return (...,)
     spatial = mask.reshape(-1, *mask.shape[mask.ndim - len(margins) :]).any(0)
     box: list[slice] = []
     for axis, margin in enumerate(margins):
@@ -186,7 +187,7 @@ def _work_box(mask: Tensor, margins: Sequence[int]) -> tuple[slice, ...] | None:
         if len(occupied) == 0:
             return None
         box.append(slice(max(int(occupied[0]) - margin, 0), int(occupied[-1]) + 1 + margin))
-    return (..., *box)  # type: ignore[return-value]
+    return (..., *box)
 
 
 def _reach(radius: float, step: float) -> int:
