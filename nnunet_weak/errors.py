@@ -1,0 +1,69 @@
+"""What a user did that cannot work, told in one go.
+
+Everything that checks user input collects what it finds in a `Problems` list and raises once, so that a folder with seven mistakes needs
+one run to see them and not seven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class InvalidInputError(ValueError):
+    """One or more problems of the user's input.
+
+    Args:
+        problems: One sentence or two each: file, case and field, what is wrong, what was given, the remedy.
+        subject: What was being checked, for the headline.
+
+    Attributes:
+        problems: The same, as a tuple.
+    """
+
+    def __init__(self, problems: Sequence[str] | str, subject: str = "") -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.subject = subject
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if not self.subject and len(self.problems) == 1:
+            return self.problems[0]
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        headline = f"{self.subject}: {count}" if self.subject else count
+        return "\n".join([headline, *(f"  - {problem}" for problem in self.problems)])
+
+    def __reduce__(self) -> tuple[type[InvalidInputError], tuple[tuple[str, ...], str]]:
+        return type(self), (self.problems, self.subject)  # as the default one loses the arguments between processes
+
+
+class Problems:
+    """Collects problems and raises them together.
+
+    Example:
+        >>> problems = Problems()
+        >>> problems.add("case_07", "quality 6 is outside 0..5", "correct the score, or state the scale")
+        >>> len(problems)
+        1
+    """
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self):  # noqa: ANN204
+        return iter(self._found)
+
+    def add(self, where: str, what: str, remedy: str = "") -> None:
+        """Note one problem. `where` names file, case or field; `remedy` says what to do."""
+        self._found.append(f"{where}: {what}" + (f" (remedy: {remedy})" if remedy else ""))
+
+    def extend(self, error: InvalidInputError) -> None:
+        """Take over the problems of an error raised deeper down."""
+        self._found.extend(error.problems)
+
+    def raise_if_any(self, subject: str = "") -> None:
+        """Raise `InvalidInputError` with everything found so far, if anything was."""
+        if self._found:
+            raise InvalidInputError(self._found, subject)

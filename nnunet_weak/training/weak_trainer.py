@@ -1,0 +1,421 @@
+"""The trainer base: stock nnU-Net plus a weak objective that exists while training only.
+
+A method's trainer names its block in `dataset.json`, its weak loss and, where it has one, its auxiliary network; everything else is here:
+mixed supervision, the split checkpoint, selection, logging. See `docs/design.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.paths import nnUNet_raw
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss, get_tp_fp_fn_tn
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.collate_outputs import collate_outputs
+from torch import autocast, nn
+from torch import distributed as dist
+from torch._dynamo import OptimizedModule
+
+from nnunet_weak.annotations import BLOCK, WeakAnnotations, without_cases
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.training.checkpoints import read_own_entries, split_checkpoint
+from nnunet_weak.training.composite import CompositeNetwork
+from nnunet_weak.training.loss_curves import plot_loss_curves
+from nnunet_weak.training.stacked_dataset import InsideChannelDataset
+
+FULL_TERM = "full supervision"
+GRADIENT_NORM = 12  # nnU-Net's
+
+
+@dataclass(frozen=True)
+class WeakBatch:
+    """A batch on the training device.
+
+    Attributes:
+        data: Network input `(B, C, *spatial)`.
+        seg: Label map `(B, 1, *spatial)`, a list of them by resolution under deep supervision. Padding is 0.
+        extra: Further channels that moved with the label map `(B, E, *spatial)`; the last is 1 inside the image and 0 in padding.
+        keys: Case of each sample.
+        fully_annotated: `(B,)`, True where the label map is ground truth.
+        annotation: What the method's `prepare_batch` adds for its loss.
+    """
+
+    data: torch.Tensor
+    seg: torch.Tensor | list[torch.Tensor]
+    extra: torch.Tensor
+    keys: tuple[str, ...]
+    fully_annotated: torch.Tensor
+    annotation: Any = None
+
+
+class nnUNetTrainerWeak(nnUNetTrainer):
+    """Base of all trainers of this package.
+
+    A class attribute of a subclass wins over what nnU-Net's constructor sets, so a variant is a subclass of a few lines:
+
+        class nnUNetTrainerSCORE_100epochs(nnUNetTrainerSCORE):
+            num_epochs = 100
+
+    Raises:
+        InvalidInputError: The data set lacks our block or is of another method, its block is older than the raw one, or the
+            configuration is one that weak supervision does not work with (cascade, region-based training, a network without a U-Net's
+            encoder and decoder).
+    """
+
+    method: str
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008
+    ) -> None:
+        annotations = self._read_annotations(plans, configuration, dataset_json)
+        # Without the cases, as nnU-Net writes this dictionary into checkpoints, the model folder and external loggers.
+        super().__init__(plans, configuration, fold, without_cases(dataset_json), device)
+        for name in [name for name in vars(self) if hasattr(type(self), name)]:
+            delattr(self, name)
+        self.annotations = annotations
+        self._weak_loss_average: float | None = None
+        self._best_weak_loss: float | None = None
+        self._selects_by_weak_loss = True
+        if self.label_manager.has_regions:
+            raise InvalidInputError(
+                f"{type(self).__name__} trains with plain labels; the dataset.json of {self.plans_manager.dataset_name} declares overlapping "
+                "regions (remedy: declare one whole number for each label)"
+            )
+
+    # What a method provides
+
+    def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
+        """Weighted terms of the weak loss, by name.
+
+        Args:
+            batch: The batch that `prepare_batch` returned.
+            output: The network's logits, a list by resolution under deep supervision.
+            auxiliary_output: What the auxiliary network returned; None without one.
+
+        Returns:
+            Each term of each sample, `(B,)`; finite, 0 where a sample has nothing to say. They are summed.
+        """
+        raise TypeError(f"{type(self).__name__} does not define weak_loss")
+
+    def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
+        """Add the method's annotation to a batch and, when training, augment it on the device; nothing by default."""
+        return batch
+
+    def build_auxiliary_network(self, core: nn.Module, num_input_channels: int, num_classes: int) -> nn.Module | None:
+        """The training-only network; None where the method needs none."""
+        return None
+
+    def auxiliary_arguments(self, batch: WeakBatch) -> tuple[Any, ...]:
+        """What the auxiliary network's `forward` gets beside logits and features."""
+        return ()
+
+    # Network, data
+
+    def initialize(self) -> None:
+        """Stock initialisation, with the composite network in the place of the stock one."""
+        build_stock = self.build_network_architecture
+
+        def build(
+            plans_manager: Any,
+            configuration_manager: Any,
+            num_input_channels: int,
+            num_output_channels: int,
+            enable_deep_supervision: bool = True,
+        ) -> nn.Module:
+            core = build_stock(plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision)
+            if not (hasattr(core, "encoder") and hasattr(getattr(core, "decoder", None), "seg_layers")):
+                raise InvalidInputError(
+                    f"{type(core).__name__} has no U-Net encoder and decoder, which {type(self).__name__} builds on "
+                    "(remedy: plan with the default or a residual-encoder planner)"
+                )
+            if not enable_deep_supervision:
+                core.decoder.seg_layers[:-1].requires_grad_(False)  # unused parameters stop DDP
+            auxiliary = self.build_auxiliary_network(core, num_input_channels, num_output_channels)
+            return core if auxiliary is None else CompositeNetwork(core, auxiliary)
+
+        # nnU-Net builds, compiles, makes the optimiser and wraps DDP in one body; the instance attribute lasts for its length only.
+        self.build_network_architecture = build  # type: ignore[method-assign]
+        try:
+            super().initialize()
+        finally:
+            del self.build_network_architecture
+
+    def _build_loss(self) -> nn.Module:
+        """The stock loss for fully annotated samples, one sample at a time (hence no batch Dice, no gathering over processes)."""
+        loss: nn.Module = DC_and_CE_loss(
+            {"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False},
+            {},
+            weight_ce=1,
+            weight_dice=1,
+            ignore_label=self.label_manager.ignore_label,
+            dice_class=MemoryEfficientSoftDiceLoss,
+        )
+        if self.enable_deep_supervision:
+            weights = np.array([1 / 2**i for i in range(len(self._get_deep_supervision_scales()))])
+            weights[-1] = 1e-6 if self.is_ddp else 0  # as stock: DDP needs every output in the loss
+            loss = DeepSupervisionWrapper(loss, weights / weights.sum())
+        return loss
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """The stock data sets, with channels stacked onto the label maps; every case must be in the block."""
+        training, validation = super().get_tr_and_val_datasets()
+        unknown = sorted({*training.identifiers, *validation.identifiers} - set(self.annotations.cases))
+        if unknown:
+            raise InvalidInputError(
+                f"{self.preprocessed_dataset_folder}: {len(unknown)} cases are not in the {BLOCK} block of dataset.json: {', '.join(unknown[:10])} "
+                "(remedy: convert and preprocess the data set again, into an empty folder)"
+            )
+        full = set(self.annotations.fully_annotated_cases)
+        self._selects_by_weak_loss = not full.intersection(validation.identifiers)
+        self._announce(training.identifiers, validation.identifiers)
+        return InsideChannelDataset(training), InsideChannelDataset(validation)
+
+    def _announce(self, training: list[str], validation: list[str]) -> None:
+        full = set(self.annotations.fully_annotated_cases)
+        self.print_to_log_file(
+            f"Weak supervision ({self.method}): {len(training)} training cases, {len(full.intersection(training))} of them fully annotated; "
+            f"{len(validation)} validation cases, {len(full.intersection(validation))} of them fully annotated."
+        )
+        self.print_to_log_file(
+            "No validation case is fully annotated: the best checkpoint is the one with the lowest weak loss. The pseudo Dice compares with "
+            "the weak labels and says little."
+            if self._selects_by_weak_loss
+            else "Pseudo Dice and the best checkpoint are computed on the fully annotated validation cases."
+        )
+
+    # Steps
+
+    def train_step(self, batch: dict) -> dict:
+        """One step on the sum of the weak terms and, for fully annotated samples, the stock loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            terms, _ = self.compute_loss(self.prepare_batch(self._to_device(batch), training=True))
+            loss = torch.stack(list(terms.values())).sum()
+        if self.grad_scaler is not None:
+            self.grad_scaler.scale(loss).backward()
+            self.grad_scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        else:
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
+            self.optimizer.step()
+        return _step_result(terms)
+
+    def validation_step(self, batch: dict) -> dict:
+        """The same loss without augmentation, and counts for the pseudo Dice (of fully annotated samples where the fold has some)."""
+        moved = self.prepare_batch(self._to_device(batch), training=False)
+        with self._autocast():
+            terms, output = self.compute_loss(moved)
+        logits = output[0] if self.enable_deep_supervision else output
+        seg = moved.seg[0] if isinstance(moved.seg, list) else moved.seg
+        counted = torch.ones_like(moved.fully_annotated) if self._selects_by_weak_loss else moved.fully_annotated
+        mask = torch.ones_like(seg, dtype=torch.float32) * counted.view(-1, *[1] * (seg.ndim - 1))
+        if self.label_manager.has_ignore_label:
+            mask = mask * (seg != self.label_manager.ignore_label)
+            seg = torch.where(seg == self.label_manager.ignore_label, 0, seg)
+        one_hot = torch.zeros(logits.shape, device=logits.device, dtype=torch.float32)
+        one_hot.scatter_(1, logits.argmax(1, keepdim=True), 1)
+        tp, fp, fn, _ = get_tp_fp_fn_tn(one_hot, seg, axes=[0, *range(2, logits.ndim)], mask=mask)
+        counts = {name: value[1:].cpu().numpy() for name, value in (("tp_hard", tp), ("fp_hard", fp), ("fn_hard", fn))}
+        return {**_step_result(terms), **counts}
+
+    def compute_loss(self, batch: WeakBatch) -> tuple[dict[str, torch.Tensor], Any]:
+        """Named terms (scalars, means over the batch, their sum is the loss) and the network's output.
+
+        Each sample has one kind of supervision and contributes the same whatever else is in the batch. The auxiliary network runs for
+        all of them: a parameter that takes part in one process only stops DDP.
+        """
+        if self.has_auxiliary_network:
+            output, auxiliary_output = self.network(batch.data, self.auxiliary_arguments(batch))
+        else:
+            output, auxiliary_output = self.network(batch.data), None
+        samples = len(batch.keys)
+        terms = {
+            name: torch.where(batch.fully_annotated, 0.0, value).sum() / samples
+            for name, value in self.weak_loss(batch, output, auxiliary_output).items()
+        }
+        full = [
+            self.loss(_sample(output, index), _sample(batch.seg, index)) for index in torch.nonzero(batch.fully_annotated).flatten().tolist()
+        ]
+        if self.annotations.fully_annotated_cases:
+            terms[FULL_TERM] = torch.stack(full).sum() / samples if full else torch.zeros((), device=batch.data.device)
+        return terms, output
+
+    @property
+    def has_auxiliary_network(self) -> bool:
+        """Whether the network is a composite."""
+        return isinstance(self._plain_network, CompositeNetwork)
+
+    @property
+    def _plain_network(self) -> nn.Module:
+        network = self.network.module if self.is_ddp else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
+
+    def _to_device(self, batch: dict) -> WeakBatch:
+        # Stock losses and metrics silently misread a target of several channels, so channel 0 is sliced off here.
+        target = batch["target"]
+        resolutions = [part.to(self.device, non_blocking=True) for part in (target if isinstance(target, list) else [target])]
+        keys = tuple(str(key) for key in batch["keys"])
+        full = [self.annotations.cases[key].fully_annotated for key in keys]
+        return WeakBatch(
+            data=batch["data"].to(self.device, non_blocking=True),
+            seg=[part[:, :1] for part in resolutions] if isinstance(target, list) else resolutions[0][:, :1],
+            extra=resolutions[0][:, 1:],
+            keys=keys,
+            fully_annotated=torch.tensor(full, device=self.device),
+        )
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        # As stock: on the CPU autocast is slow, on MPS it is not there.
+        return autocast("cuda", enabled=True) if self.device.type == "cuda" else contextlib.nullcontext()
+
+    # Epochs: logging, selection
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """Log every term's mean over the epoch."""
+        super().on_train_epoch_end(train_outputs)
+        self._log_terms("train", train_outputs)
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        """Log every term's mean; keep the pseudo Dice's moving average finite."""
+        super().on_validation_epoch_end(val_outputs)
+        self._log_terms("val", val_outputs)
+        # An epoch whose validation patches hold no fully annotated foreground has no Dice, and one NaN would stay in the average for ever.
+        curves = self.logger.local_logger.my_fantastic_logging
+        for key in ("mean_fg_dice", "ema_fg_dice"):
+            if math.isnan(curves[key][-1]):
+                curves[key][-1] = curves[key][-2] if len(curves[key]) > 1 else 0.0
+        loss = float(self.logger.get_value("val_losses", step=-1))
+        average = self._weak_loss_average
+        self._weak_loss_average = loss if average is None else 0.9 * average + 0.1 * loss
+
+    def on_epoch_end(self) -> None:
+        """Stock end of an epoch; without fully annotated validation cases the weak loss selects the best checkpoint."""
+        if not self._selects_by_weak_loss:
+            super().on_epoch_end()
+        else:
+            best_dice, self._best_ema = self._best_ema, math.inf  # keeps stock from selecting by agreement with the weak labels
+            try:
+                super().on_epoch_end()
+            finally:
+                self._best_ema = best_dice
+            if self._best_weak_loss is None or self._weak_loss_average < self._best_weak_loss:
+                self._best_weak_loss = self._weak_loss_average
+                self.print_to_log_file(f"New best weak loss (moving average): {self._best_weak_loss:.4f}")
+                self.current_epoch -= 1  # the stock method has counted on already
+                self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_best.pth"))
+                self.current_epoch += 1
+        if self.local_rank == 0:
+            curves = self.logger.local_logger.my_fantastic_logging
+            terms = {key: values for key, values in curves.items() if key.startswith(("train/", "val/"))}
+            plot_loss_curves(terms, Path(self.output_folder) / "progress_loss_terms.png")
+            last = (f"{key} {values[-1]:.4f}" for key, values in terms.items())
+            self.print_to_log_file("Loss terms:", ", ".join(last))
+
+    def _log_terms(self, part: str, outputs: list[dict]) -> None:
+        collated = collate_outputs(outputs)
+        for name in [key for key in collated if key.startswith("term/")]:
+            mean = float(np.mean(collated[name]))
+            if self.is_ddp:
+                means: list[Any] = [None] * dist.get_world_size()
+                dist.all_gather_object(means, mean)
+                mean = float(np.mean(means))
+            key = f"{part}/{name.removeprefix('term/')}"
+            self.logger.local_logger.my_fantastic_logging.setdefault(key, [math.nan] * self.current_epoch)
+            self.logger.log(key, mean, self.current_epoch)
+
+    # Checkpoints
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write the stock checkpoint, split into what prediction needs and what only we need; complete or not at all."""
+        partial = f"{filename}.partial"
+        super().save_checkpoint(partial)
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            additions: dict[str, Any] = {
+                "weak_loss_average": self._weak_loss_average,
+                "best_weak_loss": self._best_weak_loss,
+            }
+            if self.has_auxiliary_network:
+                additions["auxiliary_weights"] = self._plain_network.auxiliary_state_dict()
+            split_checkpoint(partial, filename, additions)
+
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:  # type: ignore[override]
+        """Continue exactly: network, auxiliary network, optimiser, epoch, selection.
+
+        Raises:
+            InvalidInputError: The checkpoint is not this trainer's.
+        """
+        entries = read_own_entries(filename_or_checkpoint, type(self).__name__)
+        if not self.was_initialized:
+            self.initialize()
+        optimizer, self.optimizer = self.optimizer, _NoOptimizer()  # the stock entry is empty, ours follows
+        try:
+            super().load_checkpoint(filename_or_checkpoint)
+        finally:
+            self.optimizer = optimizer
+        self.optimizer.load_state_dict(entries["optimizer_state"])
+        self._weak_loss_average = entries["weak_loss_average"]
+        self._best_weak_loss = entries["best_weak_loss"]
+        if self.has_auxiliary_network:
+            self._plain_network.load_auxiliary_state_dict(entries["auxiliary_weights"])
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Stock validation, which leaves deep supervision on whatever it was."""
+        super().perform_actual_validation(save_probabilities)
+        self.set_deep_supervision_enabled(self.enable_deep_supervision)
+
+    def _read_annotations(self, plans: dict, configuration: str, dataset_json: dict) -> WeakAnnotations:
+        name = plans["dataset_name"]
+        annotations = WeakAnnotations.from_dataset_json(dataset_json, f"dataset.json of the preprocessed {name}")
+        if annotations.method != self.method:
+            raise InvalidInputError(
+                f"{name} was converted for the method {annotations.method!r}, {type(self).__name__} trains {self.method!r} "
+                "(remedy: choose the trainer of that method, or convert the data for this one)"
+            )
+        if plans["configurations"].get(configuration, {}).get("previous_stage"):
+            raise InvalidInputError(
+                f"{configuration}: the cascade uses the label map's second channel itself and does not work with {type(self).__name__} "
+                "(remedy: train 2d, 3d_lowres or 3d_fullres)"
+            )
+        if nnUNet_raw.is_set():
+            raw = Path(str(nnUNet_raw)) / name
+            if (raw / "dataset.json").is_file() and WeakAnnotations.read(raw) != annotations:
+                raise InvalidInputError(
+                    f"{name}: the {BLOCK} block in {raw / 'dataset.json'} differs from the one made at planning, so the training would use stale "
+                    f"annotation (remedy: run nnUNetv2_plan_and_preprocess again)"
+                )
+        return annotations
+
+
+class _NoOptimizer:
+    def load_state_dict(self, state: dict) -> None:
+        """Take nothing."""
+
+
+def _sample(tensors: Any, index: int) -> Any:
+    if isinstance(tensors, (list, tuple)):
+        return [tensor[index : index + 1] for tensor in tensors]
+    return tensors[index : index + 1]
+
+
+def _step_result(terms: dict[str, torch.Tensor]) -> dict[str, Any]:
+    names = list(terms)
+    values = torch.stack([terms[name] for name in names]).detach().float().cpu().numpy()  # one transfer for all
+    return {"loss": values.sum(), **{f"term/{name}": value for name, value in zip(names, values, strict=True)}}
+
+

@@ -1,0 +1,21 @@
+"""The trainers, by the names that `nnUNetv2_train -tr` knows them by."""
+
+from nnunet_weak.trainers.score import nnUNetTrainerSCORE
+from nnunet_weak.trainers.score_ablations import (
+    nnUNetTrainerSCORENoBothLabel,
+    nnUNetTrainerSCORENoMorphologicalAugmentation,
+    nnUNetTrainerSCORENoPrior,
+    nnUNetTrainerSCORENoStability,
+    nnUNetTrainerSCOREPaperExact,
+)
+from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
+
+__all__ = [
+    "nnUNetTrainerSCORE",
+    "nnUNetTrainerSCORENoBothLabel",
+    "nnUNetTrainerSCORENoMorphologicalAugmentation",
+    "nnUNetTrainerSCORENoPrior",
+    "nnUNetTrainerSCORENoStability",
+    "nnUNetTrainerSCOREPaperExact",
+    "nnUNetTrainerSCOREPlus",
+]

@@ -1,0 +1,110 @@
+"""SCORE: refine an automatic mask from quality scores of its regions.
+
+Reference:
+    de Langlais et al., "Resource-efficient automatic refinement of segmentations via weak supervision from light feedback".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+from nnunet_weak.losses.score import RegionTargets, ScoreOptions, score_loss
+from nnunet_weak.training.left_right import network_axis
+from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
+from nnunet_weak.transforms.channel_stash import RestoreChannels, StashChannels
+from nnunet_weak.transforms.mask_morphology import hard_masks, morphological_augmentation
+
+
+class nnUNetTrainerSCORE(nnUNetTrainerWeak):
+    """The paper's method, plus the background in the stability term (`score_options.paper_exact` leaves it out).
+
+    Attributes:
+        score_options: Weights and band width of the loss. `eta` is in voxels of the preprocessed grid, as in the paper.
+        eta_mm: Band width in mm instead of `score_options.eta`; the bands then follow the spacing.
+        morphology_probability: How often a training sample's masks are degraded further.
+        morphology_radius_vox: Largest radius of that.
+    """
+
+    method = "score"
+    score_options = ScoreOptions()
+    eta_mm: float | None = None
+    morphology_probability = 0.5
+    morphology_radius_vox = 2.0
+
+    initial_lr = 1e-4
+    weight_decay = 0.0
+    enable_deep_supervision = False
+    # nnU-Net's oversampling counts samples of a batch and never draws foreground in a batch of one.
+    probabilistic_oversampling = True
+
+    def _set_batch_size_and_oversample(self) -> None:
+        self.batch_size = 1  # the paper's; one per GPU
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
+        """Adam, the paper's, with nnU-Net's schedule."""
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(parameters, self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
+        """Stock geometry, but flips in the left-right direction only."""
+        rotation, dummy_2d, initial_patch_size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        axis = network_axis(
+            self.annotations.left_right_axis, self.plans_manager.transpose_forward, len(self.configuration_manager.patch_size)
+        )
+        mirror_axes = () if axis is None else (axis,)
+        self.inference_allowed_mirroring_axes = mirror_axes or None  # prediction crashes on an empty tuple
+        return rotation, dummy_2d, initial_patch_size, mirror_axes
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:  # type: ignore[override]
+        """Stock transforms, whose intensity part does not see the mask and prior channels."""
+        stock = super().get_training_transforms(*args, **kwargs)
+        return ComposeTransforms([StashChannels(self.annotations.channels.images), *stock.transforms, RestoreChannels()])
+
+    def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
+        """Read the masks from their channels, look up the scores, and degrade both when training."""
+        channels = self.annotations.channels
+        first, last = channels.images, channels.images + len(channels.masks)
+        soft, data = batch.data[:, first:last], batch.data
+        quality, error = self._scores(batch.keys)
+        masks = hard_masks(soft)
+        unaugmented = None
+        if training and self.morphology_probability > 0:
+            augmented, quality = morphological_augmentation(
+                soft,
+                quality,
+                error,
+                spacing=[1.0] * (data.ndim - 2),
+                max_radius=self.morphology_radius_vox,
+                probability=self.morphology_probability,
+            )
+            data = torch.cat([data[:, :first], augmented, data[:, last:]], dim=1)
+            masks, unaugmented = hard_masks(augmented), masks
+        targets = RegionTargets(
+            masks=masks,
+            quality=quality,
+            error=error,
+            prior=data[:, -1:].clamp(0, 1) if channels.prior else torch.full_like(data[:, :1], 0.5),
+            inside=batch.extra[:, -1:] > 0,
+            spacing=[1.0] * (data.ndim - 2) if self.eta_mm is None else list(self.configuration_manager.spacing),
+            unaugmented=unaugmented,
+        )
+        return replace(batch, data=data, annotation=targets)
+
+    def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
+        """The three terms of eq. 4, weighted."""
+        options = self.score_options if self.eta_mm is None else replace(self.score_options, eta=self.eta_mm)
+        terms = score_loss(output, batch.annotation, options)
+        return {name: getattr(options, f"weight_{name}") * value for name, value in terms.items()}
+
+    def _scores(self, keys: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        regions = self.annotations.channels.masks
+        scores = [[self.annotations.cases[key].scores.get(region) for region in regions] for key in keys]
+        quality = [[float("nan") if score is None else score.quality for score in row] for row in scores]
+        error = [[0 if score is None else int(score.error) for score in row] for row in scores]
+        return torch.tensor(quality, device=self.device), torch.tensor(error, device=self.device)
