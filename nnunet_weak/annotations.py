@@ -8,6 +8,7 @@ and names only; everything voxel-wise lies in image files. The schema:
     "schema_version": 1,
     "method": "score",                                     "score", "refineseg" or "weaknet"
     "channels": {"images": 1, "masks": ["head", "shaft"], "prior": true},
+    "mask_sources": {"head": "1", "shaft": "2,3"},         labels or files of the automatic mask that make each region (SCORE)
     "prior": {"kind": "otsu", "upper_percentile": 99.5},   how the prior channel was made (SCORE)
     "left_right_axis": 0,                                  image axis (x = 0, y = 1, z = 2) that runs left-right, or null
     "maps": {"anna": "positive", "anna_not": "negative"},  further annotation maps (RefineSeg)
@@ -108,6 +109,7 @@ class WeakAnnotations:
     prior: PriorOptions | None = None
     left_right_axis: int | None = None
     maps: Mapping[str, str] = field(default_factory=dict)
+    mask_sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fully_annotated_cases(self) -> tuple[str, ...]:
@@ -126,6 +128,8 @@ class WeakAnnotations:
             },
             "left_right_axis": self.left_right_axis,
         }
+        if self.mask_sources:
+            block["mask_sources"] = dict(self.mask_sources)
         if self.prior is not None:
             block["prior"] = self.prior.to_json()
         if self.maps:
@@ -194,7 +198,7 @@ def _case_to_json(case: CaseAnnotation) -> dict[str, Any]:
 def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotations:
     problems = Problems()
     root = f"{source}: {BLOCK}"
-    known = ("schema_version", "method", "channels", "prior", "left_right_axis", "maps", "cases")
+    known = ("schema_version", "method", "channels", "mask_sources", "prior", "left_right_axis", "maps", "cases")
     if not _is_object(block, known, root, problems):
         problems.raise_if_any()
     version = block.get("schema_version")
@@ -207,6 +211,12 @@ def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotation
     if method not in METHODS:
         problems.add(f"{root}.method", f"{method!r} is not one of {', '.join(METHODS)}")
     channels = _parse_channels(block.get("channels"), labels, f"{root}.channels", problems)
+    sources = block.get("mask_sources", {})
+    if not _is_object(sources, channels.masks, f"{root}.mask_sources", problems):
+        sources = {}
+    for name, source in sources.items():
+        if not isinstance(source, str):
+            problems.add(f"{root}.mask_sources.{name}", f"{source!r} is not a text such as '3' or 'rib_*'")
     axis = block.get("left_right_axis")
     if axis not in (None, 0, 1, 2) or isinstance(axis, bool):
         problems.add(f"{root}.left_right_axis", f"{axis!r} is not 0, 1, 2 or null")
@@ -229,7 +239,7 @@ def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotation
         for name, entry in entries.items():
             cases[name] = _parse_case(entry, channels.masks, tuple(maps), f"{root}.cases.{name}", problems)
     problems.raise_if_any(source)
-    return WeakAnnotations(method, channels, cases, prior, axis, dict(maps))
+    return WeakAnnotations(method, channels, cases, prior, axis, dict(maps), dict(sources))
 
 
 def _parse_channels(entry: Any, labels: Mapping[str, Any], where: str, problems: Problems) -> ChannelLayout:
