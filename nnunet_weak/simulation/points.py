@@ -1,7 +1,7 @@
 """Surface points simulated from dense labels: what an annotator would click for Weak-Net.
 
-Points are drawn on the marching-cubes surface of a label, in mm, so voxel size and orientation do not matter. Arrays of image
-values are indexed (z, y, x); points are LPS mm, shape (N, 3).
+Points are drawn on the marching-cubes surface of a label, in mm, so voxel size and orientation do not matter. Arrays
+of image values are indexed (z, y, x); points are LPS mm, shape (N, 3).
 
 Reference: Weak-Net, section 4.3 (simulated annotations; effort = number of points).
 """
@@ -56,7 +56,8 @@ def label_surface(
     Args:
         label: label map.
         value: the label whose surface is wanted.
-        largest_component: take the largest face-connected component only, with its holes filled, i.e. one closed surface.
+        largest_component: take the largest face-connected component only, with its holes filled, i.e. one closed
+            surface.
 
     Returns:
         Vertices in LPS mm of shape (V, 3) and faces of shape (F, 3), outward oriented.
@@ -100,8 +101,9 @@ def simulate_points(
         label: label map.
         n_points: how many, >= 1.
         value: the label to annotate.
-        sampling: `spread` as a careful annotator does, tips and extremes first and then the gaps (farthest-point sampling of
-            area samples); `random` uniform over the area; `clumped` on one side and close together, as a hurried one does.
+        sampling: `spread` as a careful annotator does, tips and extremes first and then the gaps (farthest-point
+            sampling of area samples); `random` uniform over the area; `clumped` on one side and close together, as a
+            hurried one does.
         noise_mm: standard deviation per axis of Gaussian click noise.
         seed: of the random numbers; the same seed gives the same points.
 

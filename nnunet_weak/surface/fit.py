@@ -1,15 +1,15 @@
 """Fit a closed surface to a few unordered points: the template of Weak-Net.
 
-An annotator clicks N points on the surface of an object. The template, a sphere, is deformed by an active surface model until
-it goes through them, with as little membrane and thin-plate energy as possible (`sphere_kernel` has the energy). It is fitted
-in mm, so anisotropic voxels need no care.
+An annotator clicks N points on the surface of an object. The template, a sphere, is deformed by an active surface
+model until it goes through them, with as little membrane and thin-plate energy as possible (`sphere_kernel` has the
+energy). It is fitted in mm, so anisotropic voxels need no care.
 
     c, axes, radii of the points -> ellipsoid -> attach each point to the closest place of the surface, solve, repeat
     -> slide the attachments to the least energy -> evaluate on a fine icosphere
 
-Deviations from the paper, which follows the points with forces: the attraction is part of the linear solve, i.e. the steady
-state is computed instead of approached, and where a point attaches is optimised too. Both are worth far more than any choice
-of weights.
+Deviations from the paper, which follows the points with forces: the attraction is part of the linear solve, i.e. the
+steady state is computed instead of approached, and where a point attaches is optimised too. Both are worth far more
+than any choice of weights.
 
 Positions are LPS mm, rows of arrays of shape (N, 3).
 
@@ -90,7 +90,8 @@ def fit_surface(
     Args:
         points_mm: at least 4, better 10 and more, in any order, LPS mm, shape (N, 3).
         stiffness: factor on the bending weight. More than 1 gives smoother surfaces, less follows the points' detail.
-        noise_mm: standard deviation of the clicks per axis. 0: the surface goes through the points. More lets it pass by them.
+        noise_mm: standard deviation of the clicks per axis. 0: the surface goes through the points. More lets it pass
+            by them.
         subdivisions: of the icosphere that the surface is returned on: 4 gives 2562 vertices, 5 gives 10242.
 
     Returns:
@@ -111,8 +112,8 @@ def fit_surface(
     volume = signed_volume(vertices, faces)
     if not volume > 0:
         raise InvalidInputError(
-            f"The surface through {len(points)} points encloses no volume ({volume:.3g} mm3). The points must lie on the "
-            f"surface of one closed object without holes. Check that points of several objects were not mixed."
+            f"The surface through {len(points)} points encloses no volume ({volume:.3g} mm3). The points must lie on "
+            f"the surface of one closed object without holes. Check that points of several objects were not mixed."
         )
     distances, _ = cKDTree(points).query(vertices)
     farthest = int(distances.argmax())
@@ -130,7 +131,7 @@ def fit_surface(
 
 @dataclass(frozen=True)
 class _Frame:
-    """Principal axes of the points, as a right-handed frame of mean radius 1, so that the fit does not see pose or size."""
+    """Right-handed principal axes of the points, at mean radius 1, so that the fit sees neither pose nor size."""
 
     centre_mm: FloatArray
     axes: FloatArray
@@ -160,7 +161,9 @@ def _fit_map(points: FloatArray, stiffness: float, noise: float) -> SphereMap:
     directions, faces = icosphere(_COARSE_SUBDIVISIONS)
     radii = np.sqrt(3 * (points**2).mean(axis=0))
     vertices = directions * np.maximum(radii, 0.05 * radii.max())
-    surface, vertices = _attach(kernel, points, vertices, np.geomspace(_FIRST_SMOOTHING, _SMOOTHING, _ATTACHMENT_ROUNDS))
+    surface, vertices = _attach(
+        kernel, points, vertices, np.geomspace(_FIRST_SMOOTHING, _SMOOTHING, _ATTACHMENT_ROUNDS)
+    )
 
     clumping = _clumping_factor(points, surface_area(vertices, faces))
     if clumping > 1.02:
@@ -277,8 +280,9 @@ def _checked_points(given: FloatArray, stiffness: float, noise_mm: float) -> Flo
             shape = "on one line" if extent[1] < MIN_FLATNESS * extent[0] else "in one plane"
             problems.add(
                 "points",
-                f"all {len(points)} lie {shape} (extents {extent[0]:.3g}, {extent[1]:.3g}, {extent[2]:.3g} mm, root sum of "
-                f"squares; the smallest must be at least {MIN_FLATNESS:.0%} of the largest), so they bound no volume",
+                f"all {len(points)} lie {shape} (extents {extent[0]:.3g}, {extent[1]:.3g}, {extent[2]:.3g} mm, root "
+                f"sum of squares; the smallest must be at least {MIN_FLATNESS:.0%} of the largest), so they bound no "
+                f"volume",
                 "click on several slices, or in more than one of the three views",
             )
     problems.raise_if_any("Surface fit")
@@ -302,12 +306,13 @@ def _duplicate_warnings(given: FloatArray, points: FloatArray) -> list[str]:
     warnings = []
     if len(points) < len(given):
         warnings.append(
-            f"{len(given) - len(points)} of {len(given)} points repeat another one within {DUPLICATE_DISTANCE_MM} mm and "
-            f"count once."
+            f"{len(given) - len(points)} of {len(given)} points repeat another one within {DUPLICATE_DISTANCE_MM} mm "
+            f"and count once."
         )
     if len(points) < RECOMMENDED_POINTS:
         warnings.append(
-            f"Only {len(points)} distinct points: the surface is a rough guess. {RECOMMENDED_POINTS} or more are better."
+            f"Only {len(points)} distinct points: the surface is a rough guess. {RECOMMENDED_POINTS} or more are "
+            f"better."
         )
     return warnings
 
@@ -319,13 +324,15 @@ def _spread_warnings(points: FloatArray, area: float, gap_location: FloatArray, 
     warnings = []
     if gap > WIDE_GAP * spacing:
         warnings.append(
-            f"Points are missing on one side: the surface at {place} LPS mm is {gap:.1f} mm from the nearest point, while "
-            f"{len(points)} evenly spread points would leave at most about {spacing:.1f} mm. Add points there first."
+            f"Points are missing on one side: the surface at {place} LPS mm is {gap:.1f} mm from the nearest point, "
+            f"while {len(points)} evenly spread points would leave at most about {spacing:.1f} mm. Add points there "
+            f"first."
         )
     ratio = _spacing_ratio(points, area)
     if ratio < CLUMPED:
         warnings.append(
-            f"Points are clumped: the nearest neighbour is on average {ratio * spacing:.1f} mm away, {ratio:.0%} of what the "
-            f"area allows; the surface was stiffened. Tips and extremes first, then fill gaps; the widest is at {place} LPS mm."
+            f"Points are clumped: the nearest neighbour is on average {ratio * spacing:.1f} mm away, {ratio:.0%} of "
+            f"what the area allows; the surface was stiffened. Tips and extremes first, then fill gaps; the widest is "
+            f"at {place} LPS mm."
         )
     return warnings

@@ -95,8 +95,8 @@ def closest_points(
 ) -> ClosestPoints:
     """Closest places of the mesh, searched in the faces around each point's nearest vertices.
 
-    On a mesh of well-shaped triangles this is the closest place; on badly stretched ones the distance may come out a little
-    too large, never too small.
+    On a mesh of well-shaped triangles this is the closest place; on badly stretched ones the distance may come out a
+    little too large, never too small.
 
     Args:
         points: shape (N, 3).

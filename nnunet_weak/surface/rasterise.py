@@ -1,8 +1,8 @@
 """Rasterise closed triangle meshes onto image grids, exactly at the voxel centres.
 
-A voxel belongs to the object where the winding number of the mesh around its centre is not zero. Rays run along the first
-image axis; each crossing of the mesh changes the winding number of the voxels behind it by one, up or down. The image may be
-oblique, anisotropic, or flipped.
+A voxel belongs to the object where the winding number of the mesh around its centre is not zero. Rays run along the
+first image axis; each crossing of the mesh changes the winding number of the voxels behind it by one, up or down. The
+image may be oblique, anisotropic, or flipped.
 
 World positions are LPS mm; arrays are indexed (z, y, x) as SimpleITK's.
 """
@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-# Added to the vertices so that no vertex, edge or face goes exactly through a voxel centre; in voxels, distinct per axis.
+# Added to the vertices so that no vertex, edge or face goes exactly through a voxel centre; in voxels, distinct per
+# axis.
 _TIE_BREAK_VOX = np.array([1.13e-7, 1.71e-7, 2.37e-7])
 
 
@@ -68,7 +69,7 @@ def rasterise_index(vertices_vox: FloatArray, faces: NDArray[np.int64], size: tu
 def _crossings(
     vertices: FloatArray, faces: NDArray[np.int64], extent: NDArray[np.int64]
 ) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int8]]:
-    """Where the rays along x through the voxel centres (y, z) cross the mesh: x, ray number z * ny + y, and direction."""
+    """Where rays along x through the voxel centres (y, z) cross the mesh: x, ray number z * ny + y, direction."""
     corners = vertices[faces]
     plane = corners[:, :, 1:]
     low = np.maximum(np.ceil(plane.min(axis=1)), 0).astype(np.int64)
@@ -99,7 +100,8 @@ def _edge_function(
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Twice the signed area of (start, end, ray), and whether the ray is left of the edge.
 
-    Endpoints are sorted first, so that the two faces at an edge compute the very same number and no ray slips between them.
+    Endpoints are sorted first, so that the two faces at an edge compute the very same number and no ray slips between
+    them.
     """
     swap = (start[:, 0] > end[:, 0]) | ((start[:, 0] == end[:, 0]) & (start[:, 1] > end[:, 1]))
     first = np.where(swap[:, None], end, start)

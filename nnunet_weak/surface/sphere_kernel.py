@@ -2,10 +2,10 @@
 
 A closed surface of genus 0 is a map X from the unit sphere to space. The energy of the active surface model,
 
-    E(X) = integral of  a0 |X|^2 + alpha |grad X|^2 + beta |Lap X|^2   (tension towards the centre, membrane, thin plate)
+    E(X) = integral of  a0 |X|^2 + alpha |grad X|^2 + beta |Lap X|^2   (tension, membrane, thin plate)
 
-is diagonal in spherical harmonics: degree l costs e_l = a0 + alpha * lam + beta * lam^2 with lam = l (l + 1). The surface of
-least energy through given points is therefore a sum of Green's functions,
+is diagonal in spherical harmonics: degree l costs e_l = a0 + alpha * lam + beta * lam^2 with lam = l (l + 1). The
+surface of least energy through given points is therefore a sum of Green's functions,
 
     X(v) = t + sum_i K(<v, u_i>) c_i,      K(x) = sum_{l=1..50} (2l + 1) / (4 pi e_l) P_l(x),
 
@@ -14,8 +14,7 @@ points, not of the mesh. Degree 0 is left free: it is the position of the surfac
 
 Points are rows of arrays of shape (N, 3). Everything is in the frame and the unit of the points given.
 
-Reference: Kass, Witkin, Terzopoulos, "Snakes: active contour models", IJCV 1988, for the energy; Weak-Net (papers:
-section 3.2) for its use on a few surface points.
+Reference: Kass, Witkin, Terzopoulos, "Snakes: active contour models", IJCV 1988, for the energy; Weak-Net, section 3.2, for its use on a few surface points.
 """
 
 from __future__ import annotations
