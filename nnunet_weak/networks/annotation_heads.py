@@ -3,7 +3,7 @@
 For every annotation strategy ``r`` a head turns the features ``(B, F, *spatial)`` into ``A^(r)``, an ``L x L`` matrix
 per voxel (or per image) with ``A_mk = p(drawn m | true k)``: softmax over m, columns sum to one. Training needs only
 ``u = A p`` and the distance of ``A`` to the identity, so ``A`` itself, ``L`` times as large as the network's output,
-is never held in memory: it is made, used and dropped one column at a time, and made again in the backward pass.
+is never held in memory: it is made, used and dropped a few columns at a time, and made again in the backward pass.
 
 Works in 2d ``(B, F, H, W)`` and 3d ``(B, F, D, H, W)``. Training only: nothing here is part of the network that
 predicts.
@@ -196,7 +196,7 @@ class _AnnotationHead(nn.Module):
         last_features, flat = self.last_features(features), probabilities.flatten(2)
         if self.per_image:
             with _no_autocast(flat):
-                matrix = torch.cat([self.column(last_features, k) for k in range(flat.shape[1])], dim=2)
+                matrix = _columns(last_features, self.weight, self.bias)[..., 0].transpose(1, 2)
                 u = torch.bmm(matrix, flat)
                 distance = (matrix - torch.eye(flat.shape[1], device=flat.device)).square().sum((1, 2))
         else:
@@ -210,14 +210,14 @@ class _AnnotationHead(nn.Module):
 
     def column(self, last_features: Tensor, k: int) -> Tensor:
         """``A_mk`` over m, ``(B, L, V)``, float32."""
-        return _column(last_features, self.weight[k], self.bias[k])
+        return _columns(last_features, self.weight[k : k + 1], self.bias[k : k + 1])[:, 0]
 
 
 class _ApplyTransition(torch.autograd.Function):
-    """``u = A p`` and the distance of ``A`` to the identity, one column of ``A`` in memory at a time.
+    """``u = A p`` and the distance of ``A`` to the identity, a few columns of ``A`` in memory at a time.
 
     Autograd would keep all columns (logits, softmax, product) for the backward pass; this keeps only its inputs and
-    makes each column again.
+    makes the columns again.
     """
 
     @staticmethod
@@ -225,42 +225,58 @@ class _ApplyTransition(torch.autograd.Function):
         ctx: Any, features: Tensor, probabilities: Tensor, weight: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features, probabilities, weight, bias)
-        batch, num_classes, voxels = probabilities.shape
         u = torch.zeros_like(probabilities)
-        distance = probabilities.new_zeros(batch)
-        for k in range(num_classes):
-            column = _column(features, weight[k], bias[k])
-            u.addcmul_(column, probabilities[:, k : k + 1])
-            column[:, k] -= 1
-            distance += column.square_().sum((1, 2))
-        return u, distance / voxels
+        distance = probabilities.new_zeros(probabilities.shape[0])
+        for start, stop in _blocks(weight):
+            columns = _columns(features, weight[start:stop], bias[start:stop])
+            for k in range(start, stop):
+                u.addcmul_(columns[:, k - start], probabilities[:, k : k + 1])
+                columns[:, k - start, k] -= 1
+            distance += columns.square_().sum((1, 2, 3))
+        return u, distance / probabilities.shape[2]
 
     @staticmethod
     def backward(ctx: Any, grad_u: Tensor, grad_distance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         features, probabilities, weight, bias = ctx.saved_tensors
-        voxels = probabilities.shape[2]
         grad_features, grad_probabilities = torch.zeros_like(features), torch.empty_like(probabilities)
         grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
-        pull = (2 / voxels) * grad_distance[:, None, None]
-        for k in range(probabilities.shape[1]):
-            column = _column(features, weight[k], bias[k])
-            grad_probabilities[:, k] = (grad_u * column).sum(1)
-            grad_column = torch.addcmul(pull * column, grad_u, probabilities[:, k : k + 1])
-            grad_column[:, k] -= pull[:, 0]
-            grad_column -= (grad_column * column).sum(1, keepdim=True)
-            grad_logits = grad_column.mul_(column)
-            grad_bias[k] = grad_logits.sum((0, 2))
-            grad_logits = grad_logits.to(features.dtype)
-            grad_weight[k] = torch.matmul(grad_logits, features.transpose(1, 2)).sum(0, dtype=torch.float32)
-            grad_features += torch.matmul(weight[k].T.to(features.dtype), grad_logits)
+        pull = (2 / probabilities.shape[2]) * grad_distance[:, None, None, None]
+        for start, stop in _blocks(weight):
+            columns = _columns(features, weight[start:stop], bias[start:stop])
+            grad_columns = grad_u[:, None] * columns
+            grad_probabilities[:, start:stop] = grad_columns.sum(2)
+            torch.mul(pull, columns, out=grad_columns)
+            grad_columns.addcmul_(grad_u[:, None], probabilities[:, start:stop, None])
+            for k in range(start, stop):
+                grad_columns[:, k - start, k] -= pull[:, 0, 0]
+            # The softmax: each column's logits receive a * (g - <g, a>).
+            grad_columns *= columns
+            grad_logits = torch.addcmul(grad_columns, columns, grad_columns.sum(2, keepdim=True), value=-1)
+            grad_bias[start:stop] = grad_logits.sum((0, 3))
+            grad_logits = grad_logits.flatten(1, 2).to(features.dtype)
+            of_block = torch.bmm(grad_logits, features.transpose(1, 2)).sum(0, dtype=weight.dtype)
+            grad_weight[start:stop] = of_block.view_as(weight[start:stop])
+            grad_features.baddbmm_(_matrices(weight[start:stop], features).transpose(1, 2), grad_logits)
         return grad_features, grad_probabilities, grad_weight, grad_bias
 
 
-def _column(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Column of ``A`` from the features ``(B, F, V)``; contracted in the features' precision, else float32."""
+def _blocks(weight: Tensor) -> list[tuple[int, int]]:
+    """Ranges of columns, of which as many are made at once as take no more memory than the features."""
+    num_classes, _, channels = weight.shape
+    size = max(1, channels // num_classes)
+    return [(start, min(start + size, num_classes)) for start in range(0, num_classes, size)]
+
+
+def _columns(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Columns ``A_mk``, ``(B, k, m, V)``; contracted in the precision of the features ``(B, F, V)``, else float32."""
     with _no_autocast(features):
-        logits = torch.matmul(weight.to(features.dtype), features).to(bias.dtype)
-        return (logits + bias[:, None]).softmax(dim=1)
+        logits = torch.bmm(_matrices(weight, features), features).to(bias.dtype)
+        return logits.unflatten(1, bias.shape).add_(bias[..., None]).softmax(dim=2)
+
+
+def _matrices(weight: Tensor, features: Tensor) -> Tensor:
+    """``(B, k * m, F)``; a plain matmul would fold the batch into the voxels, at the price of copying the features."""
+    return weight.flatten(0, 1).to(features.dtype).expand(features.shape[0], -1, -1)
 
 
 def _no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
