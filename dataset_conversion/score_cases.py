@@ -1,0 +1,189 @@
+"""One case of a SCORE data set: checked, then written. Both run in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK as sitk
+from nnunet_weak.dataset_conversion.initial_masks import InitialMask, RegionSource, read_initial_mask
+
+from nnunet_weak.annotations import ChannelLayout
+from nnunet_weak.case_files import CaseFiles, label_values
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images import geometry_difference, left_right_axis, list_images, read_label_map
+from nnunet_weak.input_channels import check_further_channels, read_first_channel, write_input_channels
+from nnunet_weak.priors import BandAssessment, PriorOptions, assess_in_band, boundary_prior
+
+# Beyond some 32 degrees off the left-right axis a flip makes anatomy that does not exist.
+_SMALLEST_LEFT_RIGHT_COSINE = 0.85
+
+
+@dataclass(frozen=True)
+class ScoreCase:
+    """A case's files and how to read them.
+
+    Attributes:
+        name: The case.
+        images: Its image channels.
+        mask: Its initial mask, a label map or a folder of binary masks.
+        reference: Its reference labels, if it is fully annotated.
+        prior_file: Its boundary prior, for the prior kind `file`.
+        regions: The regions and where the mask has them.
+        other_labels: What to do about values of the mask that belong to no region.
+        layout: The channels.
+        prior: How P is made; None without a prior channel.
+        file_ending: Ending of the files to write.
+        assess_prior: Whether to compare P with the reference.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    mask: Path
+    regions: tuple[RegionSource, ...]
+    layout: ChannelLayout
+    prior: PriorOptions | None = None
+    reference: Path | None = None
+    prior_file: Path | None = None
+    other_labels: Literal["refuse", "background"] = "refuse"
+    file_ending: str = ".nii.gz"
+    assess_prior: bool = False
+
+
+@dataclass(frozen=True)
+class CheckedCase:
+    """What was found in a case's files.
+
+    Attributes:
+        name: The case.
+        problems: All that is wrong with them.
+        voxels: Number of voxels.
+        left_right_axis: SimpleITK axis that runs left-right; None where none does clearly.
+        minima: Lowest intensity of each image channel.
+        overlaps: Voxels claimed by two regions.
+        empty_regions: Regions without any voxel in the initial mask.
+        assessment: P against the reference.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+    voxels: int = 0
+    left_right_axis: int | None = None
+    minima: tuple[float, ...] = ()
+    overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    empty_regions: tuple[str, ...] = ()
+    assessment: BandAssessment | None = None
+
+
+def check_case(case: ScoreCase) -> CheckedCase:
+    """Read every file of a case and note what is wrong with each."""
+    problems: list[str] = []
+    try:
+        image = read_first_channel(case.images)
+    except InvalidInputError as error:
+        return CheckedCase(case.name, _of_case(case.name, error.problems))
+    minima = [float(sitk.GetArrayViewFromImage(image).min())]
+    mask: InitialMask | None = None
+    reference: sitk.Image | None = None
+    assessment: BandAssessment | None = None
+    try:
+        minima += check_further_channels(case.images, image)
+    except InvalidInputError as error:
+        problems += error.problems
+    try:
+        mask = _read_mask(case, image)
+    except InvalidInputError as error:
+        problems += error.problems
+    try:
+        reference = read_reference(case, image)
+    except InvalidInputError as error:
+        problems += error.problems
+    prior: sitk.Image | None = None
+    if case.prior_file is not None:
+        try:
+            prior = _prior(case, image, None)
+        except InvalidInputError as error:
+            problems += error.problems
+    if case.assess_prior and case.prior and mask and reference and not problems:
+        assessment = assess_in_band(prior or _prior(case, image, mask), mask.label_map, reference)
+    return CheckedCase(
+        case.name,
+        _of_case(case.name, problems),
+        image.GetNumberOfPixels(),
+        _clear_left_right_axis(image),
+        tuple(minima),
+        mask.overlaps if mask else {},
+        mask.empty_regions if mask else (),
+        assessment,
+    )
+
+
+def write_case(folder: Path, case: ScoreCase) -> list[Path]:
+    """Write the channels and the label map of a case into a raw folder; returns the files that were read."""
+    image = read_first_channel(case.images)
+    mask = _read_mask(case, image)
+    files = CaseFiles(folder, case.name, case.file_ending, image)
+    reference = read_reference(case, image)
+    files.write_labels(mask.label_map if reference is None else reference)
+    del reference
+    write_input_channels(files, case.images, mask.label_map, case.layout, case.prior, case.prior_file)
+    sources = [*case.images, *_mask_files(case, mask), case.reference, case.prior_file]
+    return [path for source in sources if source is not None for path in _files_in(source)]
+
+
+def read_reference(case: ScoreCase, image: sitk.Image) -> sitk.Image | None:
+    """Reference labels of a case as regions 1 to K; None where it has none.
+
+    They are read as the initial mask is. Where that is a folder of files, a label map with the values 1 to K will do as
+    well.
+    """
+    if case.reference is None:
+        return None
+    if case.reference.is_dir() or any(region.labels for region in case.regions):
+        return read_initial_mask(case.reference, case.regions, image, other_labels=case.other_labels).label_map
+    labels = read_label_map(case.reference)
+    difference = geometry_difference(image, labels)
+    if difference:
+        raise InvalidInputError(
+            f"{case.reference}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
+        )
+    highest = label_values(labels)[-1]
+    if highest > len(case.regions):
+        raise InvalidInputError(
+            f"{case.reference}: holds the label {highest}, but there are {len(case.regions)} regions "
+            "(remedy: number them 1, 2, ... in the order of the regions)"
+        )
+    return labels
+
+
+def _read_mask(case: ScoreCase, image: sitk.Image) -> InitialMask:
+    return read_initial_mask(case.mask, case.regions, image, other_labels=case.other_labels)
+
+
+def _prior(case: ScoreCase, image: sitk.Image, mask: InitialMask | None) -> sitk.Image:
+    options = case.prior or PriorOptions(kind="none")
+    return boundary_prior(image, options, mask.label_map if mask and options.needs_mask else None, case.prior_file)
+
+
+def _clear_left_right_axis(image: sitk.Image) -> int | None:
+    axis = left_right_axis(image)
+    cosine = abs(np.array(image.GetDirection()).reshape(3, 3)[0, axis])
+    return axis if cosine >= _SMALLEST_LEFT_RIGHT_COSINE else None
+
+
+def _mask_files(case: ScoreCase, mask: InitialMask) -> list[Path]:
+    if not case.mask.is_dir():
+        return [case.mask]
+    available = list_images(case.mask)
+    return [available[name] for names in mask.files.values() for name in names] or list(available.values())
+
+
+def _files_in(source: Path) -> list[Path]:
+    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+
+
+def _of_case(name: str, problems: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(problem if name in problem else f"{name}: {problem}" for problem in problems)

@@ -1,0 +1,108 @@
+"""The network's input channels of SCORE for one case: images, one channel for each region of the initial mask, boundary
+prior.
+
+The converter and `nnunet_weak_prepare` both write them through this one function, so that training and inference cannot
+differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunet_weak.annotations import ChannelLayout
+from nnunet_weak.case_files import CaseFiles
+from nnunet_weak.dataset_conversion.cases import read_case_image
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images import geometry_difference
+from nnunet_weak.priors import PriorOptions, boundary_prior
+
+PRIOR_STEPS = 255
+"""P is stored in 8 bits, as multiples of 1/255: noise in the image moves it by more, and float32 takes far more space."""
+
+
+def read_first_channel(paths: Sequence[Path]) -> sitk.Image:
+    """Read the first image channel of a case, whose grid all others share.
+
+    Floating-point numbers of 64 bits become float32, which is what nnU-Net computes with.
+    """
+    return _read_channel(paths[0])
+
+
+def check_further_channels(paths: Sequence[Path], first: sitk.Image) -> list[float]:
+    """Check the other image channels, one at a time, and return their lowest intensities.
+
+    Raises:
+        InvalidInputError: See `read_image`; or a grid differs from the first channel's.
+    """
+    minima = []
+    for path in paths[1:]:
+        image = _read_channel(path)
+        difference = geometry_difference(first, image)
+        if difference:
+            raise InvalidInputError(
+                f"{path}: not on the grid of {paths[0].name}: {difference} (remedy: register and resample it)"
+            )
+        minima.append(float(sitk.GetArrayViewFromImage(image).min()))
+    return minima
+
+
+def write_input_channels(
+    files: CaseFiles,
+    paths: Sequence[Path],
+    mask: sitk.Image,
+    layout: ChannelLayout,
+    prior: PriorOptions | None,
+    prior_file: Path | None = None,
+) -> None:
+    """Write all input channels of a case.
+
+    Mask channel k holds 0 and 1 (8 bits): where the initial mask is k. The prior holds multiples of 1/255.
+
+    Args:
+        files: Where to; their reference is the first image channel.
+        paths: Files of the image channels.
+        mask: Initial mask on the same grid: 0 = background, k = region k of `layout.masks`.
+        layout: Order of the channels.
+        prior: How P is made; read only if the layout has a prior channel.
+        prior_file: P itself, for the prior kind `file`.
+
+    Raises:
+        InvalidInputError: Another number of images than the layout has, grids that differ, or a prior that cannot be
+        made. OSError: A file cannot be written.
+    """
+    if len(paths) != layout.images:
+        names = ", ".join(path.name for path in paths)
+        raise InvalidInputError(
+            f"{files.name}: {len(paths)} image channels ({names}) where the data set has {layout.images}"
+        )
+    files.write_image(0, paths[0], files.reference)
+    for channel, path in enumerate(paths[1:], start=1):
+        files.write_image(channel, path, _read_channel(path))
+    labels = sitk.GetArrayViewFromImage(mask)
+    for region in range(1, len(layout.masks) + 1):
+        files.write_channel(layout.images + region - 1, labels == region)
+    if layout.prior:
+        if prior is None:
+            raise InvalidInputError(f"{files.name}: the data set has a prior channel, and nothing says how to make it")
+        rounded = quantised_prior(
+            boundary_prior(files.reference, prior, mask if prior.needs_mask else None, prior_file)
+        )
+        files.write_channel(layout.count - 1, rounded, slope=1 / PRIOR_STEPS)
+
+
+def quantised_prior(prior: sitk.Image) -> np.ndarray:
+    """P as whole multiples of 1/255, (z, y, x), 8 bits."""
+    array = sitk.GetArrayViewFromImage(prior)
+    rounded = np.empty(array.shape, dtype=np.uint8)
+    for source, target in zip(array, rounded, strict=True):
+        np.rint(source * np.float32(PRIOR_STEPS), out=target, casting="unsafe")
+    return rounded
+
+
+def _read_channel(path: Path) -> sitk.Image:
+    image = read_case_image(path)
+    return sitk.Cast(image, sitk.sitkFloat32) if image.GetPixelID() == sitk.sitkFloat64 else image

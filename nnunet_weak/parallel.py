@@ -1,0 +1,107 @@
+"""The same task for many cases, spread over processes, with a progress bar and an end that leaves no process behind."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+import SimpleITK as sitk
+from tqdm import tqdm
+
+from nnunet_weak.errors import InvalidInputError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def default_processes() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_tasks(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    processes: int,
+    description: str,
+    progress: bool = True,
+) -> list[Result]:
+    """Call `function` for each task, in as many processes.
+
+    Processes are spawned, as nnU-Net's are: forking after SimpleITK has started threads can deadlock. With one process
+    or one task everything happens in the caller's process.
+
+    Args:
+        function: A function that can be pickled, as its tasks and results.
+        tasks: Its arguments.
+        processes: Largest number of processes.
+        description: What stands beside the progress bar.
+        progress: Whether to show the bar.
+
+    Returns:
+        The results, in the order of the tasks.
+
+    Raises:
+        InvalidInputError: A process was killed from outside, by a machine out of memory for example.
+        Exception: The first one of a task. Tasks that have not begun never will, running ones are stopped.
+    """
+    waiting = list(tasks)
+    processes = min(processes, len(waiting))
+    with tqdm(total=len(waiting), desc=description, disable=not progress or not waiting, unit="case") as bar:
+        if processes <= 1:
+            return [_counted(function, task, bar) for task in waiting]
+        return _run_in_processes(function, waiting, processes, bar)
+
+
+def _run_in_processes(
+    function: Callable[[Task], Result], tasks: Sequence[Task], processes: int, bar: tqdm
+) -> list[Result]:
+    children_before = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(logging.getLogger().level,),
+    )
+    try:
+        futures: list[Future[Result]] = [executor.submit(function, task) for task in tasks]
+        for future in futures:
+            future.add_done_callback(lambda _: bar.update())
+        wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:  # the first failure in time may stand anywhere; those before it may not have run
+            if future.done() and future.exception() is not None:
+                future.result()
+        results = [future.result() for future in futures]
+    except BaseException as error:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - children_before:
+            child.terminate()
+            child.join()
+        if isinstance(error, BrokenProcessPool):
+            raise InvalidInputError(
+                "A process was killed from outside, most likely because memory ran out (remedy: fewer processes at a "
+                "time, -np 1 for example)"
+            ) from error
+        raise
+    executor.shutdown()
+    return results
+
+
+def _counted(function: Callable[[Task], Result], task: Task, bar: tqdm) -> Result:
+    result = function(task)
+    bar.update()
+    return result
+
+
+def _start_worker(log_level: int) -> None:
+    # Ctrl-C reaches all processes of a terminal at once; the first one alone answers it and ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=log_level, format="%(levelname)s %(message)s")
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
