@@ -1,16 +1,16 @@
 """The `"nnunet_weak"` block of `dataset.json`: what is known of each case beside its label map.
 
-nnU-Net copies `dataset.json` untouched from the raw to the preprocessed folder, so the block travels with the data set. It holds numbers
-and names only; everything voxel-wise lies in image files. The schema:
+nnU-Net copies `dataset.json` untouched from the raw to the preprocessed folder, so the block travels with the data
+set. It holds numbers and names only; everything voxel-wise lies in image files. The schema:
 
 ```json
 "nnunet_weak": {
     "schema_version": 1,
     "method": "score",                                     "score", "refineseg" or "weaknet"
     "channels": {"images": 1, "masks": ["head", "shaft"], "prior": true},
-    "mask_sources": {"head": "1", "shaft": "2,3"},         labels or files of the automatic mask that make each region (SCORE)
+    "mask_sources": {"head": "1", "shaft": "2,3"},         labels or files of the mask behind each region (SCORE)
     "prior": {"kind": "otsu", "upper_percentile": 99.5},   how the prior channel was made (SCORE)
-    "left_right_axis": 0,                                  image axis (x = 0, y = 1, z = 2) that runs left-right, or null
+    "left_right_axis": 0,                                  image axis (x, y, z = 0, 1, 2) that runs left-right, or null
     "maps": {"anna": "positive", "anna_not": "negative"},  further annotation maps (RefineSeg)
     "cases": {
         "case_01": {"scores": {"head": {"quality": 3.5, "error": "under"}}},
@@ -147,7 +147,8 @@ class WeakAnnotations:
             source: Where it was read, for messages.
 
         Raises:
-            InvalidInputError: The block is missing, of a newer schema, or wrong; every problem is named with its JSON path.
+            InvalidInputError: The block is missing, of a newer schema, or wrong; every problem is named with its JSON
+            path.
         """
         if BLOCK not in dataset_json:
             raise InvalidInputError(
@@ -188,7 +189,8 @@ def _case_to_json(case: CaseAnnotation) -> dict[str, Any]:
         entry["fully_annotated"] = True
     if case.scores:
         entry["scores"] = {
-            region: {"quality": score.quality, "error": error_name(score.error)} for region, score in case.scores.items()
+            region: {"quality": score.quality, "error": error_name(score.error)}
+            for region, score in case.scores.items()
         }
     if case.maps:
         entry["maps"] = list(case.maps)
@@ -254,13 +256,17 @@ def _parse_channels(entry: Any, labels: Mapping[str, Any], where: str, problems:
         masks = []
     for index, name in enumerate(masks, start=1):
         if labels.get(name) != index:
-            problems.add(f"{where}.masks", f'region {index} is "{name}", but the labels say {name!r}: {labels.get(name)!r}')
+            problems.add(
+                f"{where}.masks", f'region {index} is "{name}", but the labels say {name!r}: {labels.get(name)!r}'
+            )
     if not isinstance(prior, bool):
         problems.add(f"{where}.prior", f"{prior!r} is not true or false")
     return ChannelLayout(images, tuple(masks), bool(prior))
 
 
-def _parse_case(entry: Any, regions: tuple[str, ...], maps: tuple[str, ...], where: str, problems: Problems) -> CaseAnnotation:
+def _parse_case(
+    entry: Any, regions: tuple[str, ...], maps: tuple[str, ...], where: str, problems: Problems
+) -> CaseAnnotation:
     if not _is_object(entry, ("fully_annotated", "scores", "maps"), where, problems):
         return CaseAnnotation()
     fully_annotated = entry.get("fully_annotated", False)

@@ -1,7 +1,7 @@
 """What a user did that cannot work, told in one go.
 
-Everything that checks user input collects what it finds in a `Problems` list and raises once, so that a folder with seven mistakes needs
-one run to see them and not seven.
+Everything that checks user input collects what it finds in a `Problems` list and raises once, so that a folder with
+seven mistakes needs one run to see them and not seven.
 """
 
 from __future__ import annotations

@@ -8,11 +8,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
 
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz", ".img", ".hdr", ".tif", ".tiff")
+IMAGE_ENDINGS = (
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".gipl",
+    ".gipl.gz",
+    ".img",
+    ".hdr",
+    ".tif",
+    ".tiff",
+)
 
 
 def strip_ending(path: Path | str) -> str:
@@ -39,7 +53,9 @@ def list_images(folder: Path) -> dict[str, Path]:
             continue
         name = strip_ending(path)
         if name in found:
-            raise InvalidInputError(f"{folder}: {found[name].name} and {path.name} name the same case twice (remedy: keep one)")
+            raise InvalidInputError(
+                f"{folder}: {found[name].name} and {path.name} name the same case twice (remedy: keep one)"
+            )
         found[name] = path
     return found
 
@@ -48,15 +64,19 @@ def read_image(path: Path | str) -> sitk.Image:
     """Read a scalar 3D image and check that its voxels are finite.
 
     Raises:
-        InvalidInputError: Unreadable or truncated file, not 3D, several components per voxel, NaN or infinity among the voxels.
+        InvalidInputError: Unreadable or truncated file, not 3D, several components per voxel, NaN or infinity among
+        the voxels.
     """
     image = _read(path)
     if image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
-        # A sum is finite only if every voxel is, and needs no temporary array; overflow alone sends us to the slow, exact test.
+        # A sum is finite only if every voxel is, and needs no temporary array; overflow alone sends us to the slow,
+        # exact test.
         array = sitk.GetArrayViewFromImage(image)
         if not np.isfinite(array.sum(dtype=np.float64)) and not np.isfinite(array).all():
             count = int(array.size - np.isfinite(array).sum())
-            raise InvalidInputError(f"{path}: {count} voxels are NaN or infinite (remedy: replace them, with air for example)")
+            raise InvalidInputError(
+                f"{path}: {count} voxels are NaN or infinite (remedy: replace them, with air for example)"
+            )
     return image
 
 
@@ -66,14 +86,16 @@ def read_label_map(path: Path | str) -> sitk.Image:
     Files of floating-point type are accepted where every voxel is a whole number.
 
     Raises:
-        InvalidInputError: As `read_image`; also negative values, values above 65535, or values that are not whole numbers.
+        InvalidInputError: As `read_image`; also negative values, values above 65535, or values that are not whole
+        numbers.
     """
     image = read_image(path)
     array = sitk.GetArrayViewFromImage(image)
     if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
         example = float(array[array != np.rint(array)].flat[0])
         raise InvalidInputError(
-            f"{path}: not a label map, it holds {example:g} (remedy: write whole numbers; resample labels with nearest neighbour)"
+            f"{path}: not a label map, it holds {example:g} "
+            "(remedy: write whole numbers; resample labels with nearest neighbour)"
         )
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if low < 0 or high > np.iinfo(np.uint16).max:
@@ -87,8 +109,9 @@ def geometry_difference(image: sitk.Image, other: sitk.Image, tolerance: float =
     Args:
         image: Reference image.
         other: Image to compare.
-        tolerance: Largest difference that counts as the same: of spacing as a share of it, of direction cosines, and of the position of
-            the farthest corner as a share of a voxel's size times ten (headers written by different programs round differently).
+        tolerance: Largest difference that counts as the same: of spacing as a share of it, of direction cosines, and
+            of the position of the farthest corner as a share of a voxel's size times ten (headers written by different
+            programs round differently).
     """
     if image.GetSize() != other.GetSize():
         return f"size {other.GetSize()} instead of {image.GetSize()}"
@@ -131,14 +154,16 @@ def _read(path: Path | str) -> sitk.Image:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:
         raise InvalidInputError(
-            f"{path}: {image.GetDimension()}D image of size {image.GetSize()}, 3D is needed (remedy: write one file for each time point)"
+            f"{path}: {image.GetDimension()}D image of size {image.GetSize()}, 3D is needed "
+            "(remedy: write one file for each time point)"
         )
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InvalidInputError(
-            f"{path}: {image.GetNumberOfComponentsPerPixel()} values per voxel, one is needed (remedy: write one file for each channel)"
+            f"{path}: {image.GetNumberOfComponentsPerPixel()} values per voxel, one is needed "
+            "(remedy: write one file for each channel)"
         )
     return image
 
 
-def _rounded(values: object) -> tuple[float, ...]:
+def _rounded(values: npt.ArrayLike) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in np.ravel(values))

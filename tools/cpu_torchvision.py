@@ -1,9 +1,10 @@
 """Make `import torchvision` succeed beside a CPU build of PyTorch from another source than torchvision's.
 
-nnU-Net imports timm, which imports torchvision. The default Linux wheel of torchvision is linked against CUDA, so beside a CPU build of
-PyTorch its compiled operators do not load and its import fails on a missing schema (`torchvision::nms`). nnU-Net never calls these
-operators. Where the import fails for this reason, this script lets the installed copy define the schema itself; everywhere else it does
-nothing. It changes only the virtual environment whose Python runs it, and running it twice is harmless.
+nnU-Net imports timm, which imports torchvision. The default Linux wheel of torchvision is linked against CUDA, so
+beside a CPU build of PyTorch its compiled operators do not load and its import fails on a missing schema
+(`torchvision::nms`). nnU-Net never calls these operators. Where the import fails for this reason, this script lets the
+installed copy define the schema itself; everywhere else it does nothing. It changes only the virtual environment whose
+Python runs it, and running it twice is harmless.
 """
 
 from __future__ import annotations

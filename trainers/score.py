@@ -1,7 +1,8 @@
 """SCORE: refine an automatic mask from quality scores of its regions.
 
 Reference:
-    de Langlais et al., "Resource-efficient automatic refinement of segmentations via weak supervision from light feedback".
+    de Langlais et al., "Resource-efficient automatic refinement of segmentations via weak supervision from light
+    feedback".
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from nnunet_weak.losses.score import RegionTargets, ScoreOptions, score_loss
 from nnunet_weak.training.left_right import network_axis
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 from nnunet_weak.transforms.channel_stash import RestoreChannels, StashChannels
-from nnunet_weak.transforms.mask_morphology import hard_masks, morphological_augmentation
+from nnunet_weak.transforms.mask_morphology import morphological_augmentation
+from nnunet_weak.transforms.soft_masks import hard_masks
 
 
 class nnUNetTrainerSCORE(nnUNetTrainerWeak):
@@ -55,7 +57,9 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
         """Stock geometry, but flips in the left-right direction only."""
         rotation, dummy_2d, initial_patch_size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         axis = network_axis(
-            self.annotations.left_right_axis, self.plans_manager.transpose_forward, len(self.configuration_manager.patch_size)
+            self.annotations.left_right_axis,
+            self.plans_manager.transpose_forward,
+            len(self.configuration_manager.patch_size),
         )
         mirror_axes = () if axis is None else (axis,)
         self.inference_allowed_mirroring_axes = mirror_axes or None  # prediction crashes on an empty tuple
@@ -64,7 +68,9 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:  # type: ignore[override]
         """Stock transforms, whose intensity part does not see the mask and prior channels."""
         stock = super().get_training_transforms(*args, **kwargs)
-        return ComposeTransforms([StashChannels(self.annotations.channels.images), *stock.transforms, RestoreChannels()])
+        return ComposeTransforms(
+            [StashChannels(self.annotations.channels.images), *stock.transforms, RestoreChannels()]
+        )
 
     def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
         """Read the masks from their channels, look up the scores, and degrade both when training."""

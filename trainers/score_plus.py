@@ -22,7 +22,7 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerSCORE):
     score_plus_options = ScorePlusOptions()
 
     def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
-        """As SCORE, but the loss sees the masks and scores as annotated: what an error type makes certain is about them."""
+        """As SCORE, but the loss sees masks and scores as annotated: certainty is about those."""
         prepared = super().prepare_batch(batch, training)
         targets = prepared.annotation
         if targets.unaugmented is not None:

@@ -1,1 +1,1 @@
-"""What all trainers share: the training-only network around the stock one, the split checkpoint, mixed supervision, logging."""
+"""What all trainers share: the training-only network around the stock one, split checkpoints, mixed supervision."""

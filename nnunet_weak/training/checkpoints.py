@@ -1,9 +1,9 @@
 """Checkpoints that are stock to nnU-Net and complete to us.
 
-What prediction reads is plain nnU-Net: `network_weights` of the stock architecture and a stock `trainer_name`, so no machine that predicts
-needs this package. What only a continued training needs lies under our own key: the trainer's name, the auxiliary weights, the
-optimiser's state and the selection state. It holds tensors, strings, numbers, dicts and lists only, as any class of ours in there would
-break prediction without the package.
+What prediction reads is plain nnU-Net: `network_weights` of the stock architecture and a stock `trainer_name`, so no
+machine that predicts needs this package. What only a continued training needs lies under our own key: the trainer's
+name, the auxiliary weights, the optimiser's state and the selection state. It holds tensors, strings, numbers, dicts
+and lists only, as any class of ours in there would break prediction without the package.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ STOCK_TRAINER = "nnUNetTrainer"
 def split_checkpoint(path: Path | str, destination: Path | str, additions: dict[str, Any]) -> None:
     """Rewrite a checkpoint that nnU-Net has just saved for one of our trainers.
 
-    The optimiser's state moves under our key: a stock `--c` would otherwise continue with our optimiser's momentum and the wrong loss;
-    so it stops with "different number of parameter groups".
+    The optimiser's state moves under our key: a stock `--c` would otherwise continue with our optimiser's momentum and
+    the wrong loss; so it stops with "different number of parameter groups".
 
     Args:
         path: File written by the stock `save_checkpoint`; removed.
@@ -55,7 +55,8 @@ def read_own_entries(path: Path | str, trainer: str) -> dict[str, Any]:
     remedy = "start a new training without --c; to begin from these weights give them with -pretrained_weights"
     if KEY not in checkpoint:
         raise InvalidInputError(
-            f"{path}: written by {checkpoint.get('trainer_name')}, not by {trainer}, so it lacks what {trainer} needs to continue (remedy: {remedy})"
+            f"{path}: written by {checkpoint.get('trainer_name')}, not by {trainer}, so it lacks what {trainer} "
+            f"needs to continue (remedy: {remedy})"
         )
     entries = checkpoint[KEY]
     if entries["trainer"] != trainer:

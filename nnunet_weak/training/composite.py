@@ -1,8 +1,8 @@
 """A stock network with training-only parts beside it.
 
-The composite owns the encoder and decoder of the stock network under their stock names, so its state dict is the stock one plus
-`auxiliary.*`. Hooks hide the auxiliary entries: what nnU-Net saves, loads or compares are the stock weights, and the auxiliary ones go
-their own way (`nnunet_weak.training.checkpoints`).
+The composite owns the encoder and decoder of the stock network under their stock names, so its state dict is the stock
+one plus `auxiliary.*`. Hooks hide the auxiliary entries: what nnU-Net saves, loads or compares are the stock weights,
+and the auxiliary ones go their own way (`nnunet_weak.training.checkpoints`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ class CompositeNetwork(nn.Module):
     """Stock U-Net plus an auxiliary module that sees its logits and last decoder features.
 
     Args:
-        core: A network of `dynamic_network_architectures` with `encoder` and `decoder` (plain or residual-encoder U-Net).
-        auxiliary: Called as `auxiliary(logits, features, *arguments)` with the full-resolution logits `(B, L, *spatial)` and the features
-            `(B, F, *spatial)` they were made from.
+        core: A network of `dynamic_network_architectures` with `encoder` and `decoder` (plain or residual-encoder
+            U-Net).
+        auxiliary: Called as `auxiliary(logits, features, *arguments)` with the full-resolution logits `(B, L,
+            *spatial)` and the features `(B, F, *spatial)` they were made from.
 
     Shape:
         - Input: `(B, C, *spatial)`.
-        - Output: what the stock network returns (a list under deep supervision, else a tensor of logits); with `auxiliary_arguments` a
-          pair of that and the auxiliary module's result.
+        - Output: what the stock network returns (a list under deep supervision, else a tensor of logits); with
+          `auxiliary_arguments` a pair of that and the auxiliary module's result.
     """
+
+    encoder: Any
+    decoder: Any
+    auxiliary: Any
 
     def __init__(self, core: nn.Module, auxiliary: nn.Module) -> None:
         super().__init__()
@@ -39,7 +44,7 @@ class CompositeNetwork(nn.Module):
         self.register_load_state_dict_post_hook(_forgive_auxiliary_entries)
 
     def forward(self, x: torch.Tensor, auxiliary_arguments: tuple[Any, ...] | None = None) -> Any:
-        """Run the stock network, and the auxiliary part too where its further arguments are given (an empty tuple counts)."""
+        """Run the stock network, and the auxiliary part where its arguments are given (an empty tuple counts)."""
         skips = self.encoder(x)
         if auxiliary_arguments is None:
             return self.decoder(skips)

@@ -1,6 +1,7 @@
 """Which axis of the network's input runs left-right in the patient.
 
-nnU-Net ignores the direction matrix, so it cannot know; the converter records the axis of the image (x = 0, y = 1, z = 2).
+nnU-Net ignores the direction matrix, so it cannot know; the converter records the axis of the image (x = 0, y = 1, z =
+2).
 """
 
 from __future__ import annotations

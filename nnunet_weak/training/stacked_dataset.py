@@ -1,7 +1,7 @@
 """A data set whose label maps carry further channels.
 
-nnU-Net's spatial transforms move all channels of `seg` together, so whatever is stacked there follows the image. Arrays are
-`(channels, z, y, x)`.
+nnU-Net's spatial transforms move all channels of `seg` together, so whatever is stacked there follows the image.
+Arrays are `(channels, z, y, x)`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class StackedChannels:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         index = index if isinstance(index, tuple) else (index,)
-        stacked = np.concatenate([np.asarray(array[(slice(None), *index[1:])], dtype=self.dtype) for array in self._arrays])
+        stacked = np.concatenate(
+            [np.asarray(array[(slice(None), *index[1:])], dtype=self.dtype) for array in self._arrays]
+        )
         return stacked[index[0]]
 
 
@@ -45,8 +47,8 @@ class ConstantArray:
 class InsideChannelDataset:
     """A stock data set with a channel of ones behind the label map.
 
-    nnU-Net pads it like the labels, with -1, which later becomes 0: so the channel is 0 exactly in the padding. The label map itself
-    can not tell, as -1 there also marks zero intensity inside the image.
+    nnU-Net pads it like the labels, with -1, which later becomes 0: so the channel is 0 exactly in the padding. The
+    label map itself can not tell, as -1 there also marks zero intensity inside the image.
 
     Args:
         dataset: A data set of nnU-Net.

@@ -1,13 +1,14 @@
 """The trainer base: stock nnU-Net plus a weak objective that exists while training only.
 
-A method's trainer names its block in `dataset.json`, its weak loss and, where it has one, its auxiliary network; everything else is here:
-mixed supervision, the split checkpoint, selection, logging. See `docs/design.md`.
+A method's trainer names its block in `dataset.json`, its weak loss and, where it has one, its auxiliary network;
+everything else is here: mixed supervision, the split checkpoint, selection, logging. See `docs/design.md`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,13 @@ from nnunetv2.paths import nnUNet_raw
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss, get_tp_fp_fn_tn
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 from torch import autocast, nn
 from torch import distributed as dist
-from torch._dynamo import OptimizedModule
 
 from nnunet_weak.annotations import BLOCK, WeakAnnotations, without_cases
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.training.checkpoints import read_own_entries, split_checkpoint
-from nnunet_weak.training.composite import CompositeNetwork
+from nnunet_weak.training.composite_trainer import CompositeTrainer
 from nnunet_weak.training.loss_curves import plot_loss_curves
 from nnunet_weak.training.stacked_dataset import InsideChannelDataset
 
@@ -42,7 +40,8 @@ class WeakBatch:
     Attributes:
         data: Network input `(B, C, *spatial)`.
         seg: Label map `(B, 1, *spatial)`, a list of them by resolution under deep supervision. Padding is 0.
-        extra: Further channels that moved with the label map `(B, E, *spatial)`; the last is 1 inside the image and 0 in padding.
+        extra: Further channels that moved with the label map `(B, E, *spatial)`; the last is 1 inside the image and 0
+            in padding.
         keys: Case of each sample.
         fully_annotated: `(B,)`, True where the label map is ground truth.
         annotation: What the method's `prepare_batch` adds for its loss.
@@ -56,21 +55,24 @@ class WeakBatch:
     annotation: Any = None
 
 
-class nnUNetTrainerWeak(nnUNetTrainer):
+class nnUNetTrainerWeak(CompositeTrainer):
     """Base of all trainers of this package.
 
-    A class attribute of a subclass wins over what nnU-Net's constructor sets, so a variant is a subclass of a few lines:
+    A class attribute of a subclass wins over what nnU-Net's constructor sets, so a variant is a subclass of a few
+    lines:
 
         class nnUNetTrainerSCORE_100epochs(nnUNetTrainerSCORE):
             num_epochs = 100
 
     Raises:
-        InvalidInputError: The data set lacks our block or is of another method, its block is older than the raw one, or the
-            configuration is one that weak supervision does not work with (cascade, region-based training, a network without a U-Net's
-            encoder and decoder).
+        InvalidInputError: The data set lacks our block or is of another method, its block is older than the raw one,
+        or the
+            configuration is one that weak supervision does not work with (cascade, region-based training, a network
+            without a U-Net's encoder and decoder).
     """
 
     method: str
+    _best_ema: float | None
 
     def __init__(
         self,
@@ -86,13 +88,14 @@ class nnUNetTrainerWeak(nnUNetTrainer):
         for name in [name for name in vars(self) if hasattr(type(self), name)]:
             delattr(self, name)
         self.annotations = annotations
-        self._weak_loss_average: float | None = None
-        self._best_weak_loss: float | None = None
+        self._weak_loss_average = math.nan
+        self._best_weak_loss = math.inf
         self._selects_by_weak_loss = True
         if self.label_manager.has_regions:
             raise InvalidInputError(
-                f"{type(self).__name__} trains with plain labels; the dataset.json of {self.plans_manager.dataset_name} declares overlapping "
-                "regions (remedy: declare one whole number for each label)"
+                f"{type(self).__name__} trains with plain labels; the dataset.json of "
+                f"{self.plans_manager.dataset_name} declares overlapping regions "
+                "(remedy: declare one whole number for each label)"
             )
 
     # What a method provides
@@ -114,47 +117,14 @@ class nnUNetTrainerWeak(nnUNetTrainer):
         """Add the method's annotation to a batch and, when training, augment it on the device; nothing by default."""
         return batch
 
-    def build_auxiliary_network(self, core: nn.Module, num_input_channels: int, num_classes: int) -> nn.Module | None:
-        """The training-only network; None where the method needs none."""
-        return None
-
     def auxiliary_arguments(self, batch: WeakBatch) -> tuple[Any, ...]:
         """What the auxiliary network's `forward` gets beside logits and features."""
         return ()
 
-    # Network, data
-
-    def initialize(self) -> None:
-        """Stock initialisation, with the composite network in the place of the stock one."""
-        build_stock = self.build_network_architecture
-
-        def build(
-            plans_manager: Any,
-            configuration_manager: Any,
-            num_input_channels: int,
-            num_output_channels: int,
-            enable_deep_supervision: bool = True,
-        ) -> nn.Module:
-            core = build_stock(plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision)
-            if not (hasattr(core, "encoder") and hasattr(getattr(core, "decoder", None), "seg_layers")):
-                raise InvalidInputError(
-                    f"{type(core).__name__} has no U-Net encoder and decoder, which {type(self).__name__} builds on "
-                    "(remedy: plan with the default or a residual-encoder planner)"
-                )
-            if not enable_deep_supervision:
-                core.decoder.seg_layers[:-1].requires_grad_(False)  # unused parameters stop DDP
-            auxiliary = self.build_auxiliary_network(core, num_input_channels, num_output_channels)
-            return core if auxiliary is None else CompositeNetwork(core, auxiliary)
-
-        # nnU-Net builds, compiles, makes the optimiser and wraps DDP in one body; the instance attribute lasts for its length only.
-        self.build_network_architecture = build  # type: ignore[method-assign]
-        try:
-            super().initialize()
-        finally:
-            del self.build_network_architecture
+    # Data, losses
 
     def _build_loss(self) -> nn.Module:
-        """The stock loss for fully annotated samples, one sample at a time (hence no batch Dice, no gathering over processes)."""
+        """The stock loss for fully annotated samples, one sample at a time: no batch Dice, no gathering."""
         loss: nn.Module = DC_and_CE_loss(
             {"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False},
             {},
@@ -175,7 +145,8 @@ class nnUNetTrainerWeak(nnUNetTrainer):
         unknown = sorted({*training.identifiers, *validation.identifiers} - set(self.annotations.cases))
         if unknown:
             raise InvalidInputError(
-                f"{self.preprocessed_dataset_folder}: {len(unknown)} cases are not in the {BLOCK} block of dataset.json: {', '.join(unknown[:10])} "
+                f"{self.preprocessed_dataset_folder}: {len(unknown)} cases are not in the {BLOCK} block of "
+                f"dataset.json: {', '.join(unknown[:10])} "
                 "(remedy: convert and preprocess the data set again, into an empty folder)"
             )
         full = set(self.annotations.fully_annotated_cases)
@@ -186,12 +157,13 @@ class nnUNetTrainerWeak(nnUNetTrainer):
     def _announce(self, training: list[str], validation: list[str]) -> None:
         full = set(self.annotations.fully_annotated_cases)
         self.print_to_log_file(
-            f"Weak supervision ({self.method}): {len(training)} training cases, {len(full.intersection(training))} of them fully annotated; "
+            f"Weak supervision ({self.method}): {len(training)} training cases, "
+            f"{len(full.intersection(training))} of them fully annotated; "
             f"{len(validation)} validation cases, {len(full.intersection(validation))} of them fully annotated."
         )
         self.print_to_log_file(
-            "No validation case is fully annotated: the best checkpoint is the one with the lowest weak loss. The pseudo Dice compares with "
-            "the weak labels and says little."
+            "No validation case is fully annotated: the best checkpoint is the one with the lowest weak loss. "
+            "The pseudo Dice compares with the weak labels and says little."
             if self._selects_by_weak_loss
             else "Pseudo Dice and the best checkpoint are computed on the fully annotated validation cases."
         )
@@ -217,7 +189,7 @@ class nnUNetTrainerWeak(nnUNetTrainer):
         return _step_result(terms)
 
     def validation_step(self, batch: dict) -> dict:
-        """The same loss without augmentation, and counts for the pseudo Dice (of fully annotated samples where the fold has some)."""
+        """The loss without augmentation, and counts for the pseudo Dice (of full samples where the fold has some)."""
         moved = self.prepare_batch(self._to_device(batch), training=False)
         with self._autocast():
             terms, output = self.compute_loss(moved)
@@ -237,8 +209,8 @@ class nnUNetTrainerWeak(nnUNetTrainer):
     def compute_loss(self, batch: WeakBatch) -> tuple[dict[str, torch.Tensor], Any]:
         """Named terms (scalars, means over the batch, their sum is the loss) and the network's output.
 
-        Each sample has one kind of supervision and contributes the same whatever else is in the batch. The auxiliary network runs for
-        all of them: a parameter that takes part in one process only stops DDP.
+        Each sample has one kind of supervision and contributes the same whatever else is in the batch. The auxiliary
+        network runs for all of them: a parameter that takes part in one process only stops DDP.
         """
         if self.has_auxiliary_network:
             output, auxiliary_output = self.network(batch.data, self.auxiliary_arguments(batch))
@@ -250,26 +222,19 @@ class nnUNetTrainerWeak(nnUNetTrainer):
             for name, value in self.weak_loss(batch, output, auxiliary_output).items()
         }
         full = [
-            self.loss(_sample(output, index), _sample(batch.seg, index)) for index in torch.nonzero(batch.fully_annotated).flatten().tolist()
+            self.loss(_sample(output, index), _sample(batch.seg, index))
+            for index in torch.nonzero(batch.fully_annotated).flatten().tolist()
         ]
         if self.annotations.fully_annotated_cases:
             terms[FULL_TERM] = torch.stack(full).sum() / samples if full else torch.zeros((), device=batch.data.device)
         return terms, output
 
-    @property
-    def has_auxiliary_network(self) -> bool:
-        """Whether the network is a composite."""
-        return isinstance(self._plain_network, CompositeNetwork)
-
-    @property
-    def _plain_network(self) -> nn.Module:
-        network = self.network.module if self.is_ddp else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
-
     def _to_device(self, batch: dict) -> WeakBatch:
         # Stock losses and metrics silently misread a target of several channels, so channel 0 is sliced off here.
         target = batch["target"]
-        resolutions = [part.to(self.device, non_blocking=True) for part in (target if isinstance(target, list) else [target])]
+        resolutions = [
+            part.to(self.device, non_blocking=True) for part in (target if isinstance(target, list) else [target])
+        ]
         keys = tuple(str(key) for key in batch["keys"])
         full = [self.annotations.cases[key].fully_annotated for key in keys]
         return WeakBatch(
@@ -295,26 +260,30 @@ class nnUNetTrainerWeak(nnUNetTrainer):
         """Log every term's mean; keep the pseudo Dice's moving average finite."""
         super().on_validation_epoch_end(val_outputs)
         self._log_terms("val", val_outputs)
-        # An epoch whose validation patches hold no fully annotated foreground has no Dice, and one NaN would stay in the average for ever.
+        # An epoch whose validation patches hold no fully annotated foreground has no Dice, and one NaN would stay in
+        # the average for ever.
         curves = self.logger.local_logger.my_fantastic_logging
         for key in ("mean_fg_dice", "ema_fg_dice"):
             if math.isnan(curves[key][-1]):
                 curves[key][-1] = curves[key][-2] if len(curves[key]) > 1 else 0.0
         loss = float(self.logger.get_value("val_losses", step=-1))
         average = self._weak_loss_average
-        self._weak_loss_average = loss if average is None else 0.9 * average + 0.1 * loss
+        self._weak_loss_average = loss if math.isnan(average) else 0.9 * average + 0.1 * loss
 
     def on_epoch_end(self) -> None:
         """Stock end of an epoch; without fully annotated validation cases the weak loss selects the best checkpoint."""
         if not self._selects_by_weak_loss:
             super().on_epoch_end()
         else:
-            best_dice, self._best_ema = self._best_ema, math.inf  # keeps stock from selecting by agreement with the weak labels
+            best_dice, self._best_ema = (
+                self._best_ema,
+                math.inf,
+            )  # keeps stock from selecting by agreement with the weak labels
             try:
                 super().on_epoch_end()
             finally:
                 self._best_ema = best_dice
-            if self._best_weak_loss is None or self._weak_loss_average < self._best_weak_loss:
+            if self._weak_loss_average < self._best_weak_loss:
                 self._best_weak_loss = self._weak_loss_average
                 self.print_to_log_file(f"New best weak loss (moving average): {self._best_weak_loss:.4f}")
                 self.current_epoch -= 1  # the stock method has counted on already
@@ -326,6 +295,14 @@ class nnUNetTrainerWeak(nnUNetTrainer):
             plot_loss_curves(terms, Path(self.output_folder) / "progress_loss_terms.png")
             last = (f"{key} {values[-1]:.4f}" for key, values in terms.items())
             self.print_to_log_file("Loss terms:", ", ".join(last))
+
+    def training_state(self) -> dict[str, Any]:
+        """Selection by the weak loss."""
+        return {"weak_loss_average": self._weak_loss_average, "best_weak_loss": self._best_weak_loss}
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Selection by the weak loss."""
+        self._weak_loss_average, self._best_weak_loss = state["weak_loss_average"], state["best_weak_loss"]
 
     def _log_terms(self, part: str, outputs: list[dict]) -> None:
         collated = collate_outputs(outputs)
@@ -339,72 +316,30 @@ class nnUNetTrainerWeak(nnUNetTrainer):
             self.logger.local_logger.my_fantastic_logging.setdefault(key, [math.nan] * self.current_epoch)
             self.logger.log(key, mean, self.current_epoch)
 
-    # Checkpoints
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write the stock checkpoint, split into what prediction needs and what only we need; complete or not at all."""
-        partial = f"{filename}.partial"
-        super().save_checkpoint(partial)
-        if self.local_rank == 0 and not self.disable_checkpointing:
-            additions: dict[str, Any] = {
-                "weak_loss_average": self._weak_loss_average,
-                "best_weak_loss": self._best_weak_loss,
-            }
-            if self.has_auxiliary_network:
-                additions["auxiliary_weights"] = self._plain_network.auxiliary_state_dict()
-            split_checkpoint(partial, filename, additions)
-
-    def load_checkpoint(self, filename_or_checkpoint: str) -> None:  # type: ignore[override]
-        """Continue exactly: network, auxiliary network, optimiser, epoch, selection.
-
-        Raises:
-            InvalidInputError: The checkpoint is not this trainer's.
-        """
-        entries = read_own_entries(filename_or_checkpoint, type(self).__name__)
-        if not self.was_initialized:
-            self.initialize()
-        optimizer, self.optimizer = self.optimizer, _NoOptimizer()  # the stock entry is empty, ours follows
-        try:
-            super().load_checkpoint(filename_or_checkpoint)
-        finally:
-            self.optimizer = optimizer
-        self.optimizer.load_state_dict(entries["optimizer_state"])
-        self._weak_loss_average = entries["weak_loss_average"]
-        self._best_weak_loss = entries["best_weak_loss"]
-        if self.has_auxiliary_network:
-            self._plain_network.load_auxiliary_state_dict(entries["auxiliary_weights"])
-
-    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Stock validation, which leaves deep supervision on whatever it was."""
-        super().perform_actual_validation(save_probabilities)
-        self.set_deep_supervision_enabled(self.enable_deep_supervision)
-
     def _read_annotations(self, plans: dict, configuration: str, dataset_json: dict) -> WeakAnnotations:
         name = plans["dataset_name"]
         annotations = WeakAnnotations.from_dataset_json(dataset_json, f"dataset.json of the preprocessed {name}")
         if annotations.method != self.method:
             raise InvalidInputError(
-                f"{name} was converted for the method {annotations.method!r}, {type(self).__name__} trains {self.method!r} "
+                f"{name} was converted for the method {annotations.method!r}, {type(self).__name__} trains "
+                f"{self.method!r} "
                 "(remedy: choose the trainer of that method, or convert the data for this one)"
             )
         if plans["configurations"].get(configuration, {}).get("previous_stage"):
             raise InvalidInputError(
-                f"{configuration}: the cascade uses the label map's second channel itself and does not work with {type(self).__name__} "
+                f"{configuration}: the cascade uses the label map's second channel itself and does not work with "
+                f"{type(self).__name__} "
                 "(remedy: train 2d, 3d_lowres or 3d_fullres)"
             )
         if nnUNet_raw.is_set():
             raw = Path(str(nnUNet_raw)) / name
             if (raw / "dataset.json").is_file() and WeakAnnotations.read(raw) != annotations:
                 raise InvalidInputError(
-                    f"{name}: the {BLOCK} block in {raw / 'dataset.json'} differs from the one made at planning, so the training would use stale "
-                    f"annotation (remedy: run nnUNetv2_plan_and_preprocess again)"
+                    f"{name}: the {BLOCK} block in {raw / 'dataset.json'} differs from the one made "
+                    "at planning, so the training would use stale annotation "
+                    "(remedy: run nnUNetv2_plan_and_preprocess again)"
                 )
         return annotations
-
-
-class _NoOptimizer:
-    def load_state_dict(self, state: dict) -> None:
-        """Take nothing."""
 
 
 def _sample(tensors: Any, index: int) -> Any:
@@ -417,5 +352,3 @@ def _step_result(terms: dict[str, torch.Tensor]) -> dict[str, Any]:
     names = list(terms)
     values = torch.stack([terms[name] for name in names]).detach().float().cpu().numpy()  # one transfer for all
     return {"loss": values.sum(), **{f"term/{name}": value for name, value in zip(names, values, strict=True)}}
-
-

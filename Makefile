@@ -1,0 +1,38 @@
+# `make demo` and `make test` set everything up themselves: a virtual environment in .venv, made once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+METHOD ?= score
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup demo test test-all lint clean
+
+help:
+	@echo "make demo           train and evaluate on phantoms (METHOD=score)"
+	@echo "make test           all tests but the very slow ones"
+	@echo "make lint           ruff and mypy"
+	@echo "make clean          remove environment and demo"
+
+setup: $(VENV)/.complete
+
+$(VENV)/.complete: pyproject.toml setup.py constraints.txt tools/cpu_torchvision.py
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed, this is " + sys.version) if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python tools/cpu_torchvision.py
+	touch $@
+
+demo: setup
+	$(BIN)/python examples/demo_$(METHOD).py --folder .demo/$(METHOD)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .demo
