@@ -1,0 +1,77 @@
+"""Local prior: Otsu's threshold around each region of the initial mask, with filled marrow.
+
+For structures with a bright (or dark) shell and a filling like their surroundings, bone with marrow above all: a
+threshold for the whole image calls the filling outside, and eq. 3 of SCORE then eats it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from scipy import ndimage
+
+from nnunet_weak.priors.body import otsu_threshold
+from nnunet_weak.priors.global_intensity import rescaled
+from nnunet_weak.priors.neighbourhood import Neighbourhood
+
+logger = logging.getLogger(__name__)
+_MAD_STEPS = 2.0
+
+
+def local_prior(around: Neighbourhood, shell_mm: float, reach_mm: float) -> np.ndarray:
+    """P = clip((I - lo) / (hi - lo), 0, 1) with bounds from the shell around a region, and enclosed fillings set to 1.
+
+    t is Otsu's threshold of the voxels within `shell_mm` of the region's boundary, on both sides. lo = median + 2 MAD
+    of those outside the region (MAD: median absolute deviation, unscaled), hi = 2 t - lo, so that P = 0.5 at t. Where
+    lo comes out above t, as it does where the mask misses much of the structure, lo is taken from the shell's voxels
+    below t instead. Structures darker than what is around them are treated the same with intensities negated.
+
+    Then, in every slice (z), holes in P > 0.5 are set to 1 if they lie in the mask for the larger part: marrow is, the
+    brain in a skull or the spinal canal is not.
+
+    Returns:
+        P in float32; 0.5 where the shell has one intensity only.
+    """
+    shell = around.within(-shell_mm, shell_mm)
+    inner, outer = around.intensities[shell & around.inside], around.intensities[shell & ~around.inside]
+    if inner.size == 0 or outer.size == 0:
+        return _uninformative(around, "there is nothing around it, or nothing in it")
+    inner, outer = inner.astype(np.float32), outer.astype(np.float32)
+    sign = 1.0 if np.mean(inner) >= np.mean(outer) else -1.0  # means, as the median voxel of a bone may be marrow
+    both = sign * np.concatenate([inner, outer])
+    threshold = otsu_threshold(both)
+    low = _above_median(sign * outer)
+    if low >= threshold:
+        low = min(_above_median(both[both <= threshold]), (float(both.min()) + threshold) / 2)
+    if low >= threshold:
+        return _uninformative(around, "it and its surroundings have one intensity")
+    bounds = (sign * low, sign * (2 * threshold - low))
+    prior = rescaled(around.intensities, *bounds)
+    _fill_holes_by_slice(prior, around, reach_mm)
+    return prior
+
+
+def _above_median(values: np.ndarray) -> float:
+    median = float(np.median(values))
+    return median + _MAD_STEPS * float(np.median(np.abs(values - median)))
+
+
+def _fill_holes_by_slice(prior: np.ndarray, around: Neighbourhood, reach_mm: float) -> None:
+    in_plane = np.zeros((3, 3, 3), dtype=bool)
+    in_plane[1, 1, :] = in_plane[1, :, 1] = True
+    # Beyond the reach counts as open, so what the mask's slice does not enclose is not a hole.
+    open_voxels = (prior <= 0.5) | (around.depth_mm < -reach_mm)
+    components, count = ndimage.label(open_voxels, structure=in_plane)
+    fill = np.bincount(components[around.inside], minlength=count + 1) * 2 > np.bincount(
+        components.ravel(), minlength=count + 1
+    )
+    fill[0] = False
+    for edge in (components[:, 0], components[:, -1], components[:, :, 0], components[:, :, -1]):
+        fill[np.unique(edge)] = False
+    prior[fill[components]] = 1.0
+
+
+def _uninformative(around: Neighbourhood, reason: str) -> np.ndarray:
+    logger.warning("Boundary prior of region %d is 0.5 everywhere: %s.", around.label, reason)
+    return np.full(around.intensities.shape, 0.5, dtype=np.float32)

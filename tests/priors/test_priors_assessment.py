@@ -1,0 +1,100 @@
+"""AUC and Dice in the band around the mask's boundary."""
+
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from sklearn.metrics import roc_auc_score
+
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.priors import assess_in_band, oracle_dice_in_band, prior_auc_in_band
+from nnunet_weak.priors.neighbourhood import signed_depth_mm
+
+SPACING_XYZ = (1.0, 0.5, 4.0)
+
+
+def _image(array: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array)
+    image.SetSpacing(SPACING_XYZ)
+    return image
+
+
+def _line(text: str) -> sitk.Image:
+    """A row along x: `#` foreground."""
+    return _image(np.array([[[c == "#" for c in text]]]))
+
+
+def test_by_hand_on_a_line() -> None:
+    mask = _line(".....#####.....")
+    truth = _line("......#####....")
+    #  band of 1:      ----xx---xx----   (positions 4, 5, 9, 10); truth there: 4 no, 5 no, 9 yes, 10 yes
+    prior = np.full((1, 1, 15), 0.9, dtype=np.float32)
+    prior[0, 0, [4, 5, 9, 10]] = [0.1, 0.6, 0.8, 0.3]
+    found = assess_in_band(_image(prior), mask, truth, radius_vox=1)
+    # Pairs (true, false): .8 > .1, .8 > .6, .3 > .1, .3 < .6
+    assert found.auc == 0.75
+    assert found.auc_inside == 1 and found.auc_outside == 1
+    assert found.voxels == 4
+    assert found.dice_mask == pytest.approx(2 * 4 / 10)
+    assert found.dice_prior == pytest.approx(2 * 4 / 10)  # 5 to 9 again: 5 is above a half, 10 is not
+    assert found.dice_oracle == 1
+    assert prior_auc_in_band(_image(prior), mask, truth, radius_vox=1) == 0.75
+
+
+def test_oracle_cannot_repair_what_lies_beyond_the_band() -> None:
+    mask, truth = _line("..####..........."), _line("..########.......")
+    # radius 2: positions 0-7 may change, so 8 and 9 stay missing: 2 * 6 / (6 + 8)
+    assert oracle_dice_in_band(mask, truth, radius_vox=2) == pytest.approx(12 / 14)
+    assert oracle_dice_in_band(mask, truth) == pytest.approx(12 / 14)  # 2 voxels is the default
+    assert oracle_dice_in_band(mask, truth, radius_vox=4) == 1
+
+
+def test_radius_in_mm_follows_the_spacing() -> None:
+    mask = np.zeros((7, 16, 14), dtype=bool)
+    mask[2:5, 5:11, 4:10] = True
+    truth = np.roll(mask, 1, axis=1)
+    prior = np.random.default_rng(0).random(mask.shape).astype(np.float32)
+    found = assess_in_band(_image(prior), _image(mask), _image(truth), radius_mm=1.0)
+    # 4 mm between slices: the band has no voxel above or below; y is 0.5 mm, x is 1 mm.
+    band = np.abs(signed_depth_mm(mask, SPACING_XYZ[::-1])) <= 1
+    assert not band[[1, 5]].any()
+    assert found.voxels == band.sum()
+    assert found.auc == pytest.approx(roc_auc_score(truth[band], prior[band]))
+
+
+def test_ties_count_half() -> None:
+    mask, truth = _line("....####...."), _line(".....####...")
+    assert prior_auc_in_band(_image(np.full((1, 1, 12), 0.5, np.float32)), mask, truth) == 0.5
+
+
+def test_one_class_or_no_band_is_nan() -> None:
+    empty, full = _line("......"), _line("..##..")
+    prior = _image(np.zeros((1, 1, 6), np.float32))
+    assert math.isnan(prior_auc_in_band(prior, empty, full))
+    assert math.isnan(prior_auc_in_band(prior, full, empty))
+    assert math.isnan(oracle_dice_in_band(empty, empty))
+    assert oracle_dice_in_band(empty, full) == 0
+    assert math.isnan(oracle_dice_in_band(full, empty, radius_vox=1))  # everything removed, rightly: nothing to compare
+
+
+def test_one_region_of_several() -> None:
+    labels = np.zeros((1, 1, 20), dtype=np.uint8)
+    labels[..., 3:7], labels[..., 12:16] = 1, 2
+    truth = np.roll(labels, 1, axis=2)
+    prior = np.zeros(labels.shape, dtype=np.float32)
+    prior[truth == 1] = 1
+    args = (_image(prior), _image(labels), _image(truth))
+    assert assess_in_band(*args, label=1).auc == 1
+    assert assess_in_band(*args, label=2).auc == 0.5
+    assert 0.5 < assess_in_band(*args).auc < 1
+
+
+def test_bad_input() -> None:
+    mask = _line("..##..")
+    with pytest.raises(InvalidInputError, match="not both"):
+        oracle_dice_in_band(mask, mask, radius_mm=1, radius_vox=1)
+    with pytest.raises(InvalidInputError, match="grid"):
+        oracle_dice_in_band(mask, _line("..##..."))
+    with pytest.raises(InvalidInputError, match="prior"):
+        prior_auc_in_band(_image(np.zeros((1, 1, 7), np.float32)), mask, mask)
