@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 CASES = {
     "2d 224x224, batch 10, L = 4, two strategies": (10, 4, (224, 224), 2),
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--one", nargs=2, metavar=("CASE", "WAY"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.one:
-        seconds, megabytes = _measure(*arguments.one, arguments.device, arguments.repeats)
+        seconds, megabytes = _measure(arguments.one[0], arguments.one[1], arguments.device, arguments.repeats)
         print(seconds, megabytes)
         return 0
     print(f"{'':45} {'naive':>18} {'ours':>18} {'memory':>8} {'time':>6}")
@@ -69,7 +70,7 @@ def _measure(case: str, way: str, device: str, repeats: int) -> tuple[float, flo
     annotation = torch.randint(0, num_classes + 1, (batch, *spatial), device=device)
 
     def naive(index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        head = heads.heads[index]
+        head: Any = heads.heads[index]
         convolution = torch.nn.functional.conv2d if len(spatial) == 2 else torch.nn.functional.conv3d
         weight = head.weight.flatten(0, 1).view(num_classes**2, FEATURES, *[1] * len(spatial))
         matrix = convolution(features, weight, head.bias.flatten()).unflatten(1, (num_classes, num_classes))
@@ -81,8 +82,8 @@ def _measure(case: str, way: str, device: str, repeats: int) -> tuple[float, flo
             outputs = [naive(index) for index in range(strategies)]
         else:
             outputs = [output[:2] for output in heads(features, logits.softmax(1)).values()]
-        loss = sum(positive_loss(u, annotation).sum() + 0.2 * distance.sum() for u, distance in outputs)
-        torch.autograd.backward(loss)
+        losses = [positive_loss(u, annotation).sum() + 0.2 * distance.sum() for u, distance in outputs]
+        torch.stack(losses).sum().backward()
 
     positive_loss(logits[:1].softmax(1), annotation[:1]).sum().backward()  # loads what the first call loads
     before = _start_of_memory(device)

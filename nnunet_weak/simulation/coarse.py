@@ -1,133 +1,26 @@
 """Coarse drawings as a person makes them in a minute, simulated from dense label maps.
 
-For benchmarks, tests and teaching of RefineSeg: positive drawings ("this is the left ventricle, roughly"), negative
-ones ("this is not the left ventricle") and annotators with a planted confusion whose transition matrix is known.
-
-Arrays are label maps with axes (z, y, x), as SimpleITK gives them, 0 = background; spacings in the same order, in mm.
-Drawings are encoded 0 = blank, k + 1 = class k, as in the whole package. People draw slice by slice, so shapes are
-handled in the plane of a slice. What is drawn depends on the seed alone.
+For benchmarks, tests and teaching of RefineSeg: positive drawings ("this is the left ventricle, roughly") and negative
+ones ("this is not the left ventricle"). Label maps have axes (z, y, x), as SimpleITK gives them, 0 = background;
+spacings in the same order, in mm. Drawings are encoded 0 = blank, k + 1 = class k. People draw slice by slice, so
+shapes are handled in the plane of a slice. What is drawn depends on the seed alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, special
+from scipy import ndimage
 from skimage import draw, measure
 
-_NOTICING, _POSITIVE, _BACKGROUND, _NEGATIVE, _PLANTED, _BLANKS = range(6)  # independent random streams of one seed
+from nnunet_weak.simulation.annotators import ANNOTATORS, Annotator
+from nnunet_weak.simulation.coarse_drawing import CoarseDrawing, blank_drawing, drawn_counts
+from nnunet_weak.simulation.rough_outlines import distance_mm, rough_polygons
 
-
-@dataclass(frozen=True)
-class Annotator:
-    """How somebody draws. Distances are shares of the structure's local half-thickness, so one style suits all sizes.
-
-    Attributes:
-        erosion: how far inside the true edge an outline runs on average.
-        background_gap: how far outside all targets the loop runs whose outside is drawn as background.
-        negative_gap: how far outside a class the loop runs whose outside is drawn as "not this class".
-        unsteadiness: standard deviation of an outline's distance to the true edge, as a share of that distance.
-        tremor_px: the part of that standard deviation that does not shrink with the structure, in pixels; it makes
-            drawings of thin structures wrong more often than those of thick ones.
-        corner_cutting: how far straight strokes between two corners may run off the intended outline.
-        small_part: parts of a slice below this share of the class's largest part in the case are easily overlooked ...
-        overlook_small: ... with this probability.
-        overlook: probability of overlooking any other part.
-        every_nth_slice: 1 draws in every slice, n in every n-th; all others stay blank.
-    """
-
-    erosion: float = 0.25
-    background_gap: float = 0.2
-    negative_gap: float = 0.2
-    unsteadiness: float = 0.4
-    tremor_px: float = 0.6
-    corner_cutting: float = 0.15
-    small_part: float = 0.1
-    overlook_small: float = 0.6
-    overlook: float = 0.01
-    every_nth_slice: int = 1
-
-
-ANNOTATORS: Mapping[str, Annotator] = {
-    "careful": Annotator(
-        erosion=0.15, background_gap=0.15, negative_gap=0.15, unsteadiness=0.3, tremor_px=0.3, corner_cutting=0.08,
-        small_part=0.05, overlook_small=0.3, overlook=0.0,
-    ),
-    "typical": Annotator(),
-    "hasty": Annotator(
-        erosion=0.35, background_gap=0.25, negative_gap=0.25, unsteadiness=0.6, tremor_px=1.0, corner_cutting=0.3,
-        small_part=0.2, overlook_small=0.8, overlook=0.03, every_nth_slice=2,
-    ),
-}  # fmt: skip
-"""Three annotators to choose from by name."""
-
-
-@dataclass(frozen=True)
-class CoarseDrawing:
-    """One drawing with what it cost and how right it is.
-
-    Attributes:
-        annotation: 0 = blank, k + 1 = class k; same shape as the label map.
-        kind: ``"positive"`` ("this is class k") or ``"negative"`` ("this is not class k").
-        counts: number of voxels drawn m whose true class is k, axes (m, k), ``(L, L)``.
-        class_voxels: number of voxels of each true class, ``(L,)``.
-        contour_length_mm: length of all outlines drawn.
-        corners: number of their corners, that is, mouse clicks.
-    """
-
-    annotation: NDArray[Any]
-    kind: Literal["positive", "negative"]
-    counts: NDArray[np.int64]
-    class_voxels: NDArray[np.int64]
-    contour_length_mm: float = 0.0
-    corners: int = 0
-
-    @property
-    def drawn_voxels(self) -> int:
-        """Number of voxels that are not blank."""
-        return int(self.counts.sum())
-
-    @property
-    def coverage(self) -> NDArray[np.float64]:
-        """Share of the voxels of each true class that carry a statement, ``(L,)``; NaN for a class that is absent."""
-        with np.errstate(invalid="ignore"):
-            return self.counts.sum(axis=0) / self.class_voxels
-
-    @property
-    def error_rate(self) -> float:
-        """Share of the drawn voxels whose statement is wrong; 0 for an empty drawing."""
-        right = np.trace(self.counts) if self.kind == "positive" else self.counts.sum() - np.trace(self.counts)
-        return 1 - float(right) / self.drawn_voxels if self.drawn_voxels else 0.0
-
-    @property
-    def class_error_rates(self) -> NDArray[np.float64]:
-        """Share of wrong voxels among those drawn as each class m, ``(L,)``; NaN for a class that is not drawn."""
-        with np.errstate(invalid="ignore"):
-            same_class = np.diag(self.counts) / self.counts.sum(axis=1)
-        return 1 - same_class if self.kind == "positive" else same_class
-
-    @property
-    def transition_matrix(self) -> NDArray[np.float64]:
-        """``p(drawn m | true k)`` over the drawn voxels, axes (m, k); a column of the identity where k is not drawn."""
-        return transition_matrix_of(self.counts)
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A planted mistake: class ``true`` within ``reach_mm`` of class ``drawn`` is drawn as ``drawn``.
-
-    ``Confusion(0, 3, 4.0)`` leaks class 3 into the background; ``Confusion(1, 2, 3.0)`` and ``Confusion(2, 1, 3.0)``
-    together swap two classes near their border. ``share`` of the voxels within reach are affected, in coherent patches.
-    """
-
-    true: int
-    drawn: int
-    reach_mm: float
-    share: float = 1.0
+_NOTICING, _POSITIVE, _BACKGROUND, _NEGATIVE = range(4)  # independent random streams of one seed
 
 
 def draw_positive(
@@ -229,7 +122,7 @@ def merge_negative(
     nearest_mm = np.full(annotation.shape, np.inf)
     for k, speaks in zip(classes, says, strict=True):
         # A class without any loop competes last, yet still speaks where nobody else does.
-        loop_mm = _distance_mm(~speaks, spacing_mm, beyond=1e30)
+        loop_mm = distance_mm(~speaks, spacing_mm, beyond=1e30)
         wins = speaks & (loop_mm < nearest_mm)
         annotation[wins], nearest_mm[wins] = k + 1, loop_mm[wins]
     axis = int(np.argmax(spacing_mm)) if slice_axis is None else slice_axis
@@ -247,58 +140,6 @@ def merge_negative(
     )
 
 
-def draw_planted(
-    label_map: NDArray[np.integer],
-    spacing_mm: Sequence[float],
-    confusions: Sequence[Confusion],
-    *,
-    num_classes: int,
-    seed: int,
-    blank_share: float = 0.0,
-) -> CoarseDrawing:
-    """Draw every voxel, with known mistakes: the planted annotator of an experiment on transition matrices.
-
-    All confusions refer to the true labels; a later one overrides an earlier one where both apply. The result's
-    ``transition_matrix`` is the annotator's true matrix on this case, its ``counts`` add up over cases. No effort is
-    reported, because nobody draws like this.
-
-    Args:
-        label_map: dense labels, axes (z, y, x).
-        spacing_mm: voxel size along the same axes.
-        confusions: the mistakes.
-        num_classes: ``L``, background included.
-        seed: same seed, same drawing.
-        blank_share: share of voxels left blank, in coherent patches, independent of the class.
-    """
-    spacing = np.asarray(spacing_mm, float)
-    annotation = (label_map + 1).astype(_map_type(num_classes))
-    for number, confusion in enumerate(confusions):
-        near = _distance_mm(label_map == confusion.drawn, spacing) <= confusion.reach_mm
-        field = _smooth_noise(label_map.shape, 2 * confusion.reach_mm / spacing, _random(seed, _PLANTED, number))
-        hit = (label_map == confusion.true) & near & (field <= special.ndtri(confusion.share))
-        annotation[hit] = confusion.drawn + 1
-    if blank_share:
-        scale_vox = 0.1 * np.array(label_map.shape) * spacing.min() / spacing
-        annotation[_smooth_noise(label_map.shape, scale_vox, _random(seed, _BLANKS)) < special.ndtri(blank_share)] = 0
-    class_voxels = np.bincount(label_map.ravel(), minlength=num_classes)
-    return CoarseDrawing(annotation, "positive", drawn_counts(annotation, label_map, num_classes), class_voxels)
-
-
-def drawn_counts(
-    annotation: NDArray[np.integer], label_map: NDArray[np.integer], num_classes: int
-) -> NDArray[np.int64]:
-    """Number of voxels drawn m whose true class is k, axes (m, k); blank voxels are left out."""
-    drawn = annotation > 0
-    pairs = (annotation[drawn].astype(np.int64) - 1) * num_classes + label_map[drawn]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def transition_matrix_of(counts: NDArray[np.integer]) -> NDArray[np.float64]:
-    """``p(drawn m | true k)`` from counts with axes (m, k); a column without counts becomes that of the identity."""
-    total = counts.sum(axis=0)
-    return np.where(total > 0, counts / np.maximum(total, 1), np.eye(len(counts)))
-
-
 class _Canvas:
     """The slices of a case, what is drawn on them, and the effort spent."""
 
@@ -314,7 +155,7 @@ class _Canvas:
             )
         axis = int(np.argmax(spacing_mm)) if slice_axis is None else slice_axis
         self.label_map, self.num_classes = label_map, num_classes
-        self.annotation = np.zeros(label_map.shape, _map_type(num_classes))
+        self.annotation = blank_drawing(label_map.shape, num_classes)
         self.stack = np.moveaxis(label_map, axis, 0)
         self.spacing_mm = np.delete(np.asarray(spacing_mm, float), axis)
         self._drawings = np.moveaxis(self.annotation, axis, 0)
@@ -348,12 +189,13 @@ class _Canvas:
         inside = np.zeros(parts.shape, bool)
         labelled, number = ndimage.label(parts, np.ones((3, 3)))
         for part, box in enumerate(ndimage.find_objects(labelled, number), start=1):
-            half_mm = _distance_mm(~(labelled[box] == part), self.spacing_mm, pad=True).max()
-            margin = np.ceil((max(0.0, -offset) * half_mm * 3 + 2 * self.spacing_mm.max()) / self.spacing_mm)
+            half_mm = distance_mm(np.pad(labelled[box] != part, 1, constant_values=True), self.spacing_mm).max()
+            # Room for the loop where it wobbles outwards most.
+            margin = np.ceil((max(0.0, -offset) * half_mm * 3 + 5 * self.spacing_mm.max()) / self.spacing_mm)
             box = tuple(
                 slice(max(0, int(side.start - m)), int(side.stop + m)) for side, m in zip(box, margin, strict=True)
             )
-            polygons = _rough_polygons(labelled[box] == part, self.spacing_mm, offset, annotator, random)
+            polygons = rough_polygons(labelled[box] == part, self.spacing_mm, offset, annotator, random)
             filled = np.zeros(labelled[box].shape, bool)
             for polygon_mm in polygons:
                 polygon_px = polygon_mm / self.spacing_mm
@@ -383,83 +225,5 @@ def _noticed_parts(
     return np.concatenate([[False], noticed])[labelled]
 
 
-def _rough_polygons(
-    part: NDArray[np.bool_],
-    spacing_mm: NDArray[np.float64],
-    offset: float,
-    annotator: Annotator,
-    random: np.random.Generator,
-) -> list[NDArray[np.float64]]:
-    """Closed polygons in mm; the area between an outer and an inner one is found by the even-odd rule."""
-    part = np.pad(part, 2)
-    half_pixel = spacing_mm.min() / 2
-    inside_mm, outside_mm = _distance_mm(~part, spacing_mm), _distance_mm(part, spacing_mm)
-    signed_mm = np.where(part, inside_mm - half_pixel, half_pixel - outside_mm)
-    half_thickness_mm = _half_thickness_mm(part, inside_mm, spacing_mm)
-    away_mm = offset * half_thickness_mm
-    if offset < 0:
-        away_mm = np.minimum(away_mm, -1.5 * spacing_mm.max())  # nobody circles a thin structure closer than that
-    scale_mm = max(float(half_thickness_mm.max()), 2 * spacing_mm.max())
-    wobble_mm = np.hypot(annotator.unsteadiness * away_mm, annotator.tremor_px * spacing_mm.max())
-    wobble_mm *= _smooth_noise(part.shape, scale_mm / spacing_mm, random)
-    field = (signed_mm - away_mm - wobble_mm) / half_thickness_mm
-    field[[0, -1]] = field[:, [0, -1]] = -1  # closes outlines at the border of the image
-    polygons = []
-    for contour in measure.find_contours(field, 0):
-        tolerance_mm = annotator.corner_cutting * float(np.median(half_thickness_mm[part])) + half_pixel
-        polygon_mm = measure.approximate_polygon((contour - 2) * spacing_mm, tolerance_mm)
-        if len(polygon_mm) > 3:
-            polygons.append(polygon_mm)
-    areas = [abs(_area(polygon)) for polygon in polygons]
-    # One part, one shape: splinters that a wobbling outline cuts off are not drawn separately.
-    return [polygon for polygon, area in zip(polygons, areas, strict=True) if area > 0.1 * max(areas)]
-
-
-def _half_thickness_mm(
-    part: NDArray[np.bool_], inside_mm: NDArray[np.float64], spacing_mm: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Radius of the largest disc that fits into the part and covers the pixel; outside, that of the nearest pixel."""
-    thickness = np.full(part.shape, inside_mm[part].min())
-    for radius in np.linspace(thickness.max(), inside_mm.max(), 8)[1:]:
-        covered = _distance_mm(inside_mm >= radius * (1 - 1e-6), spacing_mm) < radius
-        thickness[covered] = radius
-    nearest = ndimage.distance_transform_edt(~part, spacing_mm, return_distances=False, return_indices=True)
-    return thickness[tuple(nearest)]
-
-
-def _distance_mm(
-    target: NDArray[np.bool_], spacing_mm: Sequence[float] | NDArray[np.float64], *, pad: bool = False,
-    beyond: float = np.inf,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Distance of every voxel to the nearest one of the target; ``beyond`` everywhere if there is none."""
-    if pad:
-        return _distance_mm(np.pad(target, 1, constant_values=True), spacing_mm)[(slice(1, -1),) * target.ndim]
-    if not target.any():
-        return np.full(target.shape, beyond)
-    return ndimage.distance_transform_edt(~target, spacing_mm)
-
-
-def _smooth_noise(
-    shape: Sequence[int], scale_vox: NDArray[np.float64], random: np.random.Generator
-) -> NDArray[np.float64]:
-    """Gaussian random field, mean 0, standard deviation 1, correlated over about ``scale_vox`` along each axis."""
-    sigma = np.clip(scale_vox / 1.5, 1e-3, np.array(shape) / 6)
-    reach = np.ceil(3 * sigma).astype(int)
-    noise = random.standard_normal([size + 2 * pad for size, pad in zip(shape, reach, strict=True)])
-    for axis, width in enumerate(sigma):
-        kernel = np.exp(-0.5 * (np.arange(-reach[axis], reach[axis] + 1) / width) ** 2)
-        noise = ndimage.convolve1d(noise, kernel / np.linalg.norm(kernel), axis=axis)
-    return noise[tuple(slice(pad, pad + size) for pad, size in zip(reach, shape, strict=True))]
-
-
-def _area(polygon: NDArray[np.float64]) -> float:
-    rows, columns = polygon.T
-    return 0.5 * float(np.sum(rows[:-1] * columns[1:] - rows[1:] * columns[:-1]))
-
-
 def _random(seed: int, *stream: int) -> np.random.Generator:
     return np.random.default_rng([seed, *stream])
-
-
-def _map_type(num_classes: int) -> type[Any]:
-    return np.uint8 if num_classes < 255 else np.uint16

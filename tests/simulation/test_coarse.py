@@ -5,17 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnunet_weak.simulation.coarse import (
-    ANNOTATORS,
-    Annotator,
-    Confusion,
-    draw_negative,
-    draw_planted,
-    draw_positive,
-    drawn_counts,
-    merge_negative,
-    transition_matrix_of,
-)
+from nnunet_weak.simulation.annotators import ANNOTATORS, Annotator
+from nnunet_weak.simulation.coarse import draw_negative, draw_positive, merge_negative
 
 SPACING_MM = (6.0, 1.5, 1.0)
 STEADY = Annotator(unsteadiness=0, tremor_px=0, overlook=0, overlook_small=0, corner_cutting=0)
@@ -154,45 +145,6 @@ def test_merged_negative_map_prefers_the_neighbour_and_is_as_right_as_its_parts(
     assert merged.contour_length_mm == pytest.approx(sum(d.contour_length_mm for d in drawings.values()))
     corner = merged.annotation[:, 0, 0]  # far background: the classes take turns
     assert set(corner) == {2, 3, 4}
-
-
-def test_planted_matrix_is_what_the_counts_say():
-    labels = heart()
-    drawing = draw_planted(labels, SPACING_MM, [Confusion(0, 1, 3.0), Confusion(3, 2, 2.5)], num_classes=4, seed=0)
-    changed = drawing.annotation - 1 != labels
-    assert set(zip(labels[changed], drawing.annotation[changed] - 1, strict=True)) == {(0, 1), (3, 2)}
-    matrix = drawing.transition_matrix
-    np.testing.assert_allclose(matrix.sum(axis=0), 1)
-    assert matrix[1, 0] == pytest.approx((changed & (labels == 0)).sum() / (labels == 0).sum())
-    assert matrix[2, 3] > 0.1 and matrix[1, 1] == matrix[2, 2] == 1
-
-
-def test_planted_swap_reaches_as_far_as_stated_in_mm():
-    labels = np.zeros((2, 9, 12), np.int64)
-    labels[:, :, :6], labels[:, :, 6:] = 1, 2
-    drawing = draw_planted(labels, SPACING_MM, [Confusion(1, 2, 2.0), Confusion(2, 1, 2.0)], num_classes=3, seed=0)
-    assert drawing.annotation[0, 4].tolist() == [2, 2, 2, 2, 3, 3, 2, 2, 3, 3, 3, 3]
-
-
-def test_planted_share_and_blanks_are_met_on_average():
-    labels = heart()
-    shares, blanks = [], []
-    for seed in range(40):
-        drawing = draw_planted(
-            labels, SPACING_MM, [Confusion(3, 2, 99.0, share=0.3)], num_classes=4, seed=seed, blank_share=0.4
-        )
-        shares.append(drawing.transition_matrix[2, 3])
-        blanks.append((drawing.annotation == 0).mean())
-    assert np.mean(shares) == pytest.approx(0.3, abs=0.1)
-    assert np.mean(blanks) == pytest.approx(0.4, abs=0.1)
-
-
-def test_counts_by_hand():
-    annotation, truth = np.array([[[0, 1, 2, 2, 3]]]), np.array([[[1, 0, 1, 2, 2]]])
-    counts = drawn_counts(annotation, truth, 3)
-    assert counts.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 1]]
-    assert transition_matrix_of(counts).tolist() == [[1, 0, 0], [0, 1, 0.5], [0, 0, 0.5]]
-    assert transition_matrix_of(np.zeros((2, 2), int)).tolist() == [[1, 0], [0, 1]]
 
 
 def test_empty_case_is_background_at_no_cost():

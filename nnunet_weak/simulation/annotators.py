@@ -1,0 +1,50 @@
+"""Styles of coarse drawing, from careful to hasty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """How somebody draws. Distances are shares of the structure's local half-thickness, so one style suits all sizes.
+
+    Attributes:
+        erosion: how far inside the true edge an outline runs on average.
+        background_gap: how far outside all targets the loop runs whose outside is drawn as background.
+        negative_gap: how far outside a class the loop runs whose outside is drawn as "not this class".
+        unsteadiness: standard deviation of an outline's distance to the true edge, as a share of that distance.
+        tremor_px: the part of that standard deviation that does not shrink with the structure, in pixels; it makes
+            drawings of thin structures wrong more often than those of thick ones.
+        corner_cutting: how far straight strokes between two corners may run off the intended outline.
+        small_part: parts of a slice below this share of the class's largest part in the case are easily overlooked ...
+        overlook_small: ... with this probability.
+        overlook: probability of overlooking any other part.
+        every_nth_slice: 1 draws in every slice, n in every n-th; all others stay blank.
+    """
+
+    erosion: float = 0.25
+    background_gap: float = 0.2
+    negative_gap: float = 0.2
+    unsteadiness: float = 0.4
+    tremor_px: float = 0.6
+    corner_cutting: float = 0.15
+    small_part: float = 0.1
+    overlook_small: float = 0.6
+    overlook: float = 0.01
+    every_nth_slice: int = 1
+
+
+ANNOTATORS: Mapping[str, Annotator] = {
+    "careful": Annotator(
+        erosion=0.15, background_gap=0.15, negative_gap=0.15, unsteadiness=0.3, tremor_px=0.3, corner_cutting=0.08,
+        small_part=0.05, overlook_small=0.3, overlook=0.0,
+    ),
+    "typical": Annotator(),
+    "hasty": Annotator(
+        erosion=0.35, background_gap=0.25, negative_gap=0.25, unsteadiness=0.6, tremor_px=1.0, corner_cutting=0.3,
+        small_part=0.2, overlook_small=0.8, overlook=0.03, every_nth_slice=2,
+    ),
+}  # fmt: skip
+"""Three annotators to choose from by name."""
