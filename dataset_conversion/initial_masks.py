@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from nnunet_weak.dataset_conversion.name_matching import suggest
 
+from nnunet_weak.dataset_conversion.name_matching import suggest
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import geometry_difference, list_images, read_label_map, strip_ending, with_geometry_of
 
@@ -187,18 +187,20 @@ def _read_folder(folder: Path, regions: Sequence[RegionSource], reference: sitk.
     labels = np.zeros(reference.GetSize()[::-1], _label_type(len(regions)))
     overlaps: dict[tuple[str, str], int] = {}
     for number, region in enumerate(regions, start=1):
-        for name in files.get(region.name, ()):
+        union: np.ndarray | None = None
+        for name in files[region.name]:
             mask = _read_binary(available[name], reference, problems)
-            if mask is None:
-                continue
-            present = labels[mask]
-            counts = np.bincount(present, minlength=len(regions) + 1)
-            for other in (np.flatnonzero(counts[1:]) + 1).tolist():
-                if other != number:
-                    pair = (regions[other - 1].name, region.name)
-                    overlaps[pair] = overlaps.get(pair, 0) + int(counts[other])
-            present[present == 0] = number
-            labels[mask] = present
+            if mask is not None:
+                union = mask if union is None else np.logical_or(union, mask, out=union)
+        if union is None:
+            continue
+        present = labels[union]
+        counts = np.bincount(present, minlength=number)
+        overlaps.update(
+            {(regions[other - 1].name, region.name): int(counts[other]) for other in range(1, number) if counts[other]}
+        )
+        present[present == 0] = number
+        labels[union] = present
     problems.raise_if_any(f"initial mask {folder}")
     return _initial_mask(labels, regions, reference, overlaps, files)
 
@@ -247,7 +249,7 @@ def _read_multi_label(
         lookup[list(region.labels)] = number
     foreign = [value for value in values if value and not lookup[value]]
     if foreign and other_labels == "refuse":
-        listed = ", ".join(f"{region.name}={','.join(map(str, region.labels))}" for region in regions)
+        listed = ", ".join(f"{region.name}={_listed(region.labels, 6).replace(', ', ',')}" for region in regions)
         raise InvalidInputError(
             f"{path}: holds the values {_listed(foreign)}, which are none of the regions {listed} "
             "(remedy: name them as regions, or have them treated as background)"

@@ -15,7 +15,6 @@ from typing import Literal
 
 from nnunet_weak.dataset_conversion.name_matching import fold_text, match_names, squeezed, suggest
 from nnunet_weak.dataset_conversion.score_words import ERROR_WORDS
-
 from nnunet_weak.errors import InvalidInputError, Problems
 
 Layout = Literal["auto", "long", "wide"]
@@ -206,8 +205,8 @@ def _classify(
             roles.add_wide(split[2], split[0], split[1], number)
     for number in bare:
         # A column headed by the region alone holds its quality where there is a column for its error.
-        found, _ = match_names([header[number]], list(roles.spelling.values()), kind="region")
-        target = found.get(header[number])
+        name = " ".join(spelling for spelling, _ in _words(header[number]))
+        target = match_names([name], list(roles.spelling.values()), kind="region")[0].get(name)
         if target is not None and "quality" not in roles.wide[squeezed(target)]:
             roles.add_wide(target, "quality", 9, number)
     return roles
@@ -306,8 +305,10 @@ def _is_hint(text: str) -> bool:
 
 
 def _plain_field(words: Sequence[tuple[str, str]]) -> tuple[str, int] | None:
-    key = " ".join(word for _, word in words if word not in _ARTICLES)
-    shorter = " ".join(word for _, word in words if word not in _ARTICLES | {"segmentation"})
+    # Not an article at either end: "LA quality" may be that of the left atrium.
+    inner = {number for number, (_, word) in enumerate(words) if word in _ARTICLES and 0 < number < len(words) - 1}
+    kept = [word for number, (_, word) in enumerate(words) if number not in inner]
+    key, shorter = " ".join(kept), " ".join(word for word in kept if word != "segmentation")
     for name, tiers in HEADERS.items():
         for rank, group in enumerate(tiers):
             if key in group or (shorter in group and name in ("quality", "error")):

@@ -135,7 +135,7 @@ def _read_text_table(path: Path, recognised: Callable[[tuple[str, ...]], int]) -
         rank = (recognised(grid.header), fitting if len(grid.header) > 1 else 0.0)
         if best is None or rank > best[0]:
             best = (rank, grid)
-    if best is None or (best[0][0] == 0 and reason):
+    if best is None or (best[0][0] < 3 and reason):
         raise InvalidInputError(
             f"{path}: not a readable CSV file ({reason}; remedy: look for a quotation mark that is not closed)"
         )

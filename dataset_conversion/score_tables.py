@@ -32,7 +32,6 @@ from nnunet_weak.dataset_conversion.score_words import (
     parse_error,
     parse_quality,
 )
-
 from nnunet_weak.errors import InvalidInputError, Problems
 
 __all__ = ["RegionScore", "Scale", "ScoreTable", "Unmatched", "format_matched_table", "parse_columns", "read_scores"]
