@@ -12,6 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.file_integrity import is_truncated, non_finite_voxels
 
 IMAGE_ENDINGS = (
     ".nii.gz",
@@ -72,8 +73,12 @@ def read_image(path: Path | str) -> sitk.Image:
         # A sum is finite only if every voxel is, and needs no temporary array; overflow alone sends us to the slow,
         # exact test.
         array = sitk.GetArrayViewFromImage(image)
-        if not np.isfinite(array.sum(dtype=np.float64)) and not np.isfinite(array).all():
-            count = int(array.size - np.isfinite(array).sum())
+        count = 0
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            count = int(array.size - sum(int(np.isfinite(plane).sum()) for plane in array))
+        elif any((plane == 0).any() for plane in array):  # SimpleITK turns NaN of NIfTI files into 0
+            count = non_finite_voxels(Path(path))
+        if count:
             raise InvalidInputError(
                 f"{path}: {count} voxels are NaN or infinite (remedy: replace them, with air for example)"
             )
@@ -150,6 +155,9 @@ def _read(path: Path | str) -> sitk.Image:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InvalidInputError(f"{path}: unreadable or truncated ({reason})") from error
+    array = sitk.GetArrayViewFromImage(image)
+    if is_truncated(path, array.size, array.itemsize):
+        raise InvalidInputError(f"{path}: truncated, it ends before its last voxel (remedy: copy or export it again)")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:

@@ -1,0 +1,129 @@
+"""What SimpleITK keeps to itself when it reads a file: that it is truncated, or that it holds NaN.
+
+Its NIfTI and GIPL readers fill the missing end of a truncated file with whatever stood in memory, another patient's
+voxels for example, and its NIfTI reader turns NaN and infinity into 0. Neither raises an error, so the file itself is
+looked at.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+_NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
+_GIPL_ENDINGS = (".gipl", ".gipl.gz")
+_GIPL_HEADER_BYTES = 256
+_CHUNK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class _Voxels:
+    """Where a file has its voxels."""
+
+    path: Path
+    offset_bytes: int
+    dtype: np.dtype
+    count: int
+
+    @property
+    def end_bytes(self) -> int:
+        return self.offset_bytes + self.count * self.dtype.itemsize
+
+
+def is_truncated(path: Path, voxels: int, voxel_bytes: int) -> bool:
+    """Whether a file ends before its last voxel; False for formats whose readers notice that themselves.
+
+    The length of a compressed file is taken from its last bytes, where a truncated file has anything but the right
+    number; only where it differs is the file decompressed to see.
+
+    Args:
+        path: The file.
+        voxels: Number of voxels, as its header says.
+        voxel_bytes: Size of a voxel in memory, for formats that tell no other.
+    """
+    found = _nifti_voxels(path)
+    if found is not None:
+        path, expected = found.path, found.end_bytes
+    elif path.name.lower().endswith(_GIPL_ENDINGS):
+        expected = _GIPL_HEADER_BYTES + voxels * voxel_bytes
+    elif path.name.lower().endswith(_NIFTI_ENDINGS):
+        expected = 0  # a file so short, or so strange, that only its compression can be checked
+    else:
+        return False
+    if not _is_gzip(path):
+        return path.stat().st_size < expected
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        if int.from_bytes(file.read(4), "little") == expected % 2**32:
+            return False
+    return _decompressed_bytes(path) < expected
+
+
+def non_finite_voxels(path: Path) -> int:
+    """How many voxels of a NIfTI file are NaN or infinite; 0 for all other formats, whose readers keep them."""
+    found = _nifti_voxels(path)
+    if found is None or found.dtype.kind != "f":
+        return 0
+    count = 0
+    with _opened(found.path) as stream:
+        stream.seek(found.offset_bytes)
+        left = found.count * found.dtype.itemsize
+        step = _CHUNK_BYTES // found.dtype.itemsize * found.dtype.itemsize
+        while left > 0 and (chunk := stream.read(min(left, step))):
+            left -= len(chunk)
+            values = np.frombuffer(chunk, found.dtype, count=len(chunk) // found.dtype.itemsize)
+            with np.errstate(over="ignore", invalid="ignore"):
+                suspicious = not np.isfinite(values.sum(dtype=np.float64))
+            if suspicious:
+                count += int(values.size - np.isfinite(values).sum())
+    return count
+
+
+def _nifti_voxels(path: Path) -> _Voxels | None:
+    if not path.name.lower().endswith(_NIFTI_ENDINGS):
+        return None
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        image: Any = nibabel.load(path)
+        file = Path(image.file_map["image"].filename or path)
+        dtype = np.dtype(image.header.get_data_dtype())
+        return _Voxels(file, int(image.dataobj.offset), dtype, int(np.prod(image.shape)))
+    except (ImageFileError, HeaderDataError, OSError, zlib.error, ValueError, AttributeError):
+        return None  # SimpleITK will say what is wrong, or knows a variant that nibabel does not
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as file:
+        if _is_gzip(path):
+            with gzip.GzipFile(fileobj=file) as stream:
+                yield stream  # type: ignore[misc]
+        else:
+            yield file
+
+
+def _decompressed_bytes(path: Path) -> int:
+    """Length of the content of a gzip file; -1 where it ends too early."""
+    total = 0
+    try:
+        with gzip.open(path) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                total += len(chunk)
+    except (EOFError, OSError, zlib.error):
+        return -1
+    return total
