@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from nnunet_weak.dataset_conversion.initial_masks import InitialMask, RegionSource, read_initial_mask
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles, label_values
+from nnunet_weak.dataset_conversion.initial_masks import InitialMask, RegionSource, read_initial_mask
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import geometry_difference, left_right_axis, list_images, read_label_map
 from nnunet_weak.input_channels import check_further_channels, read_first_channel, write_input_channels

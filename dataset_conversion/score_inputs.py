@@ -17,7 +17,6 @@ from nnunet_weak.dataset_conversion.initial_masks import RegionSource, find_init
 from nnunet_weak.dataset_conversion.name_matching import match_names
 from nnunet_weak.dataset_conversion.score_columns import Layout
 from nnunet_weak.dataset_conversion.score_tables import Scale, ScoreTable, read_scores
-
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import list_images
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nnunet_weak.dataset_conversion.cases import CaseLayout
 from nnunet_weak.dataset_conversion.initial_masks import RegionSource, parse_regions
 from nnunet_weak.dataset_conversion.score_inputs import TableFormat
 from nnunet_weak.dataset_conversion.score_tables import Scale, parse_columns
-
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.parallel import default_processes
 from nnunet_weak.priors import PRIOR_KINDS, PriorOptions
+from nnunet_weak.raw_dataset import shortened
 from nnunet_weak.splits import SPLIT_SEED
 from nnunet_weak.volume_files import WRITABLE_ENDINGS
+
+_HOW_NOT_WHAT = ("dry_run", "overwrite", "processes", "allow_many_channels")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,15 @@ class ScoreConversion:
     dry_run: bool = False
     overwrite: bool = False
     processes: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The options that decide what is written, for the record; folders by their names."""
+        fields = {name: value for name, value in asdict(self).items() if name not in _HOW_NOT_WHAT}
+        return {
+            name: shortened(str(value)) if isinstance(value, Path) else value
+            for name, value in fields.items()
+            if value is not None
+        }
 
 
 def parse_options(argv: Sequence[str] | None = None) -> ScoreConversion:

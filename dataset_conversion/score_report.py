@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from nnunet_weak.dataset_conversion.score_cases import CheckedCase
-
 from nnunet_weak.errors import Problems
 from nnunet_weak.priors import PriorOptions
 
@@ -40,7 +39,9 @@ def masks_report(checked: Sequence[CheckedCase]) -> list[str]:
             "named first"
         )
     for region, names in empty.items():
-        lines.append(f"{region} is empty in the initial mask of {_cases(names)}")
+        lines.append(
+            f"{region} is empty in the initial mask of {_cases(names)}: right only where it is not in the image"
+        )
     return lines
 
 

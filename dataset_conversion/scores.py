@@ -10,9 +10,12 @@ Everything is checked before anything is written.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, ErrorType, RegionScore, WeakAnnotations
+from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset_conversion.score_cases import CheckedCase, ScoreCase, check_case, write_case
 from nnunet_weak.dataset_conversion.score_inputs import ScoreInputs, gather_inputs
 from nnunet_weak.dataset_conversion.score_options import ScoreConversion, parse_options
@@ -25,24 +28,24 @@ from nnunet_weak.dataset_conversion.score_report import (
     provenance_of,
 )
 from nnunet_weak.dataset_conversion.score_tables import format_matched_table
-
-from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, ErrorType, RegionScore, WeakAnnotations
-from nnunet_weak.cli.console import console_command
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.parallel import run_tasks
-from nnunet_weak.raw_dataset import RawDataset, target_folder, write_raw_dataset
+from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
 
 logger = logging.getLogger(__name__)
 
 _ASSESSED_CASES = 20  # P is computed twice for these, and the mean of more would tell nothing new
 
 
-def convert(options: ScoreConversion, say: Callable[[str], None] = logger.info) -> Path | None:
+def convert(
+    options: ScoreConversion, say: Callable[[str], None] = logger.info, command: Sequence[str] = ()
+) -> Path | None:
     """Check all inputs, report on them, and write the data set.
 
     Args:
         options: What to convert.
         say: Takes the lines of the report.
+        command: The command line, for the record.
 
     Returns:
         The folder of the data set; None after a dry run.
@@ -96,7 +99,12 @@ def convert(options: ScoreConversion, say: Callable[[str], None] = logger.info) 
         options.file_ending,
         inputs.patients,
         options.split_seed,
-        {"left_out": dict(inputs.left_out), **provenance_of(checked)},
+        {
+            "command": [shortened(argument) for argument in command],
+            "options": options.to_json(),
+            "left_out": dict(inputs.left_out),
+            **provenance_of(checked),
+        },
     )
     tables = [path for path in (options.scores, options.patients) if path is not None]
     roots = {
@@ -122,7 +130,8 @@ def convert(options: ScoreConversion, say: Callable[[str], None] = logger.info) 
 @console_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `nnunet_weak_convert_scores`."""
-    convert(parse_options(argv), print)
+    arguments = sys.argv[1:] if argv is None else argv
+    convert(parse_options(arguments), print, ["nnunet_weak_convert_scores", *arguments])
     return 0
 
 
@@ -217,11 +226,9 @@ def _report_splits(dataset: RawDataset, say: Callable[[str], None]) -> None:
     splits = dataset.splits()
     full = len(dataset.annotations.fully_annotated_cases)
     if splits is not None:
-        kind = "fully annotated cases only, in" if full else ""
-        say(
-            f"Validation parts of {len(splits)} folds hold {kind} {sum(len(fold['val']) for fold in splits)} cases "
-            "(splits_final.json)"
-        )
+        kind = "fully annotated " if full else ""
+        held_out = sum(len(fold["val"]) for fold in splits)
+        say(f"splits_final.json: {len(splits)} folds, which validate on {held_out} {kind}cases in all")
     elif len(dataset.annotations.cases) < 2 or dataset.patients and len(set(dataset.patients.values())) < 2:
         say("All cases are of one patient: no folds are possible, train with fold 'all'.")
 

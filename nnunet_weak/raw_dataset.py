@@ -19,7 +19,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ class RawDataset:
         file_ending: Ending of all files.
         patients: Patient of each case, so that folds keep them together; None where each case is a patient.
         split_seed: Seed of the folds.
-        provenance: What `conversion.json` says beside the command, the versions and the input files.
+        provenance: What `conversion.json` says beside version, seed and input files: the command and its options.
     """
 
     dataset_id: int
@@ -214,10 +213,7 @@ def write_raw_dataset(
 
 def shortened(argument: str) -> str:
     """A command's argument without the folders of an absolute path, which tell of a machine and its owner only."""
-    option, equals, value = argument.partition("=")
-    if equals and os.path.isabs(value):
-        return f"{option}={Path(value).name}"
-    return Path(argument).name if os.path.isabs(argument) else argument
+    return "=".join(Path(part).name if os.path.isabs(part) else part for part in argument.split("="))
 
 
 def _check_name(dataset_id: int, name: str, problems: Problems) -> None:
@@ -293,7 +289,6 @@ def _conversion(dataset: RawDataset, files: Sequence[Mapping[str, Any]], roots: 
     listed = {_relative(entry["path"], roots): {key: entry[key] for key in ("size_bytes", "sha256")} for entry in files}
     return {
         "nnunet_weak": __version__,
-        "command": [Path(sys.argv[0]).name, *map(shortened, sys.argv[1:])],
         "split_seed": dataset.split_seed,
         **dataset.provenance,
         "input_files": dict(sorted(listed.items())),
