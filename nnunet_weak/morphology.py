@@ -43,7 +43,7 @@ def truncated_distance(mask: Tensor, radius: float, spacing: Sequence[float]) ->
     """
     _check(mask, radius, spacing)
     distance = torch.full(mask.shape, math.inf, dtype=torch.float32, device=mask.device)
-    box = _work_box(mask, [_reach(radius, step) for step in spacing])
+    box = work_box(mask, [_reach(radius, step) for step in spacing])
     if box is not None:
         squared = _squared_distance(mask[box], radius, spacing)
         limit = (radius * (1 + _RELATIVE_TOLERANCE)) ** 2
@@ -146,12 +146,38 @@ def known_band_region(inside: Tensor, eta: float, spacing: Sequence[float]) -> T
     return known
 
 
+def work_box(mask: Tensor, margins: Sequence[int]) -> tuple[Any, ...] | None:
+    """Index of the part of an array that holds all True voxels and a margin around them.
+
+    On the CPU only. Elsewhere it is the whole array: to find the box, the device would have to wait for the host, which
+    costs more than the box saves.
+
+    Args:
+        mask: Boolean tensor ``(..., *spatial)``; one box for all leading indices.
+        margins: Margin in voxels, for each spatial axis.
+
+    Returns:
+        A tuple to index ``mask`` with; None if no voxel is True (on the CPU).
+    """
+    if mask.device.type != "cpu":
+        return (...,)
+    spatial = mask.reshape(-1, *mask.shape[mask.ndim - len(margins) :]).any(0)
+    box: list[slice] = []
+    for axis, margin in enumerate(margins):
+        other_axes = [other for other in range(spatial.ndim) if other != axis]
+        occupied = (spatial.any(other_axes) if other_axes else spatial).nonzero()
+        if len(occupied) == 0:
+            return None
+        box.append(slice(max(int(occupied[0]) - margin, 0), int(occupied[-1]) + 1 + margin))
+    return (..., *box)
+
+
 def _depth(mask: Tensor, radius: float, spacing: Sequence[float]) -> Tensor:
     """Distance of the mask's voxels to its complement; 0 outside of the mask, ``inf`` beyond the radius."""
     _check(mask, radius, spacing)
     depth = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
     # The nearest voxel outside of a mask lies in its bounding box or next to it.
-    box = _work_box(mask, [1] * len(spacing))
+    box = work_box(mask, [1] * len(spacing))
     if box is not None:
         depth[box] = truncated_distance(~mask[box], radius, spacing)
     return depth
@@ -170,24 +196,6 @@ def _squared_distance(mask: Tensor, radius: float, spacing: Sequence[float]) -> 
             torch.minimum(behind, shifted.narrow(axis, shift, size - shift), out=behind)
         current = lowest
     return current
-
-
-def _work_box(mask: Tensor, margins: Sequence[int]) -> tuple[Any, ...] | None:
-    """Slices around all True voxels plus a margin; None if there are none.
-
-    Only on the CPU: elsewhere, finding the box would make the device wait for the host and cost more than it saves.
-    """
-    if mask.device.type != "cpu":
-        return (...,)
-    spatial = mask.reshape(-1, *mask.shape[mask.ndim - len(margins) :]).any(0)
-    box: list[slice] = []
-    for axis, margin in enumerate(margins):
-        other_axes = [other for other in range(spatial.ndim) if other != axis]
-        occupied = (spatial.any(other_axes) if other_axes else spatial).nonzero()
-        if len(occupied) == 0:
-            return None
-        box.append(slice(max(int(occupied[0]) - margin, 0), int(occupied[-1]) + 1 + margin))
-    return (..., *box)
 
 
 def _reach(radius: float, step: float) -> int:

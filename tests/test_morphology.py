@@ -176,5 +176,5 @@ def test_cropping_on_the_cpu_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     mask[0, 3:6, :5, 4:8] = random_mask(3, (3, 5, 4), 0.6)
     mask[1, 5:, 3:7, 6:] = True
     cropped = signed_distance(mask, 3.0, spacing)
-    monkeypatch.setattr("nnunet_weak.morphology._work_box", lambda mask, margins: (...,))
+    monkeypatch.setattr("nnunet_weak.morphology.work_box", lambda mask, margins: (...,))
     assert torch.equal(signed_distance(mask, 3.0, spacing), cropped)
