@@ -73,7 +73,7 @@ def simulate_slices(label: sitk.Image, n_slices: int, ignore_label: int, *, seed
     spacing_mm = label.GetSpacing()[::-1]
     dtype = np.result_type(dense.dtype, np.min_scalar_type(ignore_label))
     return SliceAnnotation(
-        label=with_geometry_of(np.where(annotated, dense, ignore_label).astype(dtype), label),
+        label=with_geometry_of(np.where(annotated, dense.astype(dtype), dtype.type(ignore_label)), label),
         slices=tuple(slices),
         contour_length_mm=sum(_contour_length(dense[_slice_at(*one)], _without(spacing_mm, one[0])) for one in slices),
         contour_length_vox=sum(_contour_length(dense[_slice_at(*one)], (1, 1)) for one in slices),

@@ -18,7 +18,9 @@ Reference: Weak-Net, section 3.2 and Fig. 4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -54,9 +56,40 @@ WIDE_GAP = 1.6
 #: A mean distance to the nearest other point below this times the mean spacing is reported.
 CLUMPED = 0.4
 
-_ATTACHMENT_ROUNDS = 12
+_ATTACHMENT_ROUNDS, _SLIDING_STEPS = 12, 60
 _FIRST_SMOOTHING, _SMOOTHING = 0.3, 1e-3
 _COARSE_SUBDIVISIONS = 3
+# Few, badly spread points can turn a supple surface inside out; a stiffer one stays open.
+_RETRY_STIFFNESS = (1.0, 10.0, 100.0)
+_PLAUSIBLE_SHARE_OF_HULL = 0.25
+
+
+@dataclass(frozen=True)
+class LocalFrame:
+    """Right-handed principal axes of the points, at mean radius 1, so that the fit sees neither pose nor size."""
+
+    centre_mm: FloatArray
+    axes: FloatArray
+    scale_mm: float
+
+    @classmethod
+    def of(cls, points: FloatArray) -> LocalFrame:
+        """Frame of points in LPS mm."""
+        centre = points.mean(axis=0)
+        centred = points - centre
+        axes = np.linalg.svd(centred, full_matrices=False)[2]
+        if np.linalg.det(axes) < 0:
+            # A reflection would turn the mesh inside out.
+            axes[2] *= -1
+        return cls(centre, axes, float(np.linalg.norm(centred, axis=1).mean()))
+
+    def to_local(self, points: FloatArray) -> FloatArray:
+        """LPS mm to this frame."""
+        return (points - self.centre_mm) @ self.axes.T / self.scale_mm
+
+    def to_world(self, points: FloatArray) -> FloatArray:
+        """This frame to LPS mm."""
+        return points @ self.axes * self.scale_mm + self.centre_mm
 
 
 @dataclass(frozen=True)
@@ -71,6 +104,7 @@ class SurfaceFit:
         gap_location_mm: place of the surface farthest from any point: the best place for the next click, shape (3,).
         gap_mm: distance from there to the nearest point.
         warnings: what the annotator should know, in sentences.
+        frame: of the fit, and `surface`, the map from the sphere in it: what `image_evidence` goes on from.
     """
 
     vertices_mm: FloatArray
@@ -80,6 +114,8 @@ class SurfaceFit:
     gap_location_mm: FloatArray
     gap_mm: float
     warnings: tuple[str, ...]
+    frame: LocalFrame = field(repr=False)
+    surface: SphereMap = field(repr=False)
 
 
 def fit_surface(
@@ -103,13 +139,21 @@ def fit_surface(
     given = np.asarray(points_mm, dtype=float)
     points = _checked_points(given, stiffness, noise_mm)
     warnings = _duplicate_warnings(given, points)
-    with _blas_threads().limit(limits=1):
-        # More than one BLAS thread makes these small solves ten times slower.
-        frame = _Frame.of(points)
-        surface = _fit_map(frame.to_local(points), stiffness, noise_mm / frame.scale_mm)
+    with single_blas_thread():
+        frame = LocalFrame.of(points)
         directions, faces = icosphere(subdivisions)
-        vertices = frame.to_world(surface(np.asarray(directions)))
-    volume = signed_volume(vertices, faces)
+        hull_volume = ConvexHull(points).volume
+        for factor in _RETRY_STIFFNESS:
+            surface = _fit_map(frame.to_local(points), factor * stiffness, noise_mm / frame.scale_mm)
+            vertices = frame.to_world(surface(np.asarray(directions)))
+            volume = signed_volume(vertices, faces)
+            if volume > _PLAUSIBLE_SHARE_OF_HULL * hull_volume:
+                break
+    if factor != _RETRY_STIFFNESS[0]:
+        warnings.append(
+            f"The points left the surface so free that it folded over; its stiffness was raised {factor:g} times. More "
+            f"points, spread evenly, would help."
+        )
     if not volume > 0:
         raise InvalidInputError(
             f"The surface through {len(points)} points encloses no volume ({volume:.3g} mm3). The points must lie on "
@@ -126,32 +170,9 @@ def fit_surface(
         gap_location_mm=vertices[farthest],
         gap_mm=float(distances[farthest]),
         warnings=tuple(warnings),
+        frame=frame,
+        surface=surface,
     )
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Right-handed principal axes of the points, at mean radius 1, so that the fit sees neither pose nor size."""
-
-    centre_mm: FloatArray
-    axes: FloatArray
-    scale_mm: float
-
-    @classmethod
-    def of(cls, points: FloatArray) -> _Frame:
-        centre = points.mean(axis=0)
-        centred = points - centre
-        axes = np.linalg.svd(centred, full_matrices=False)[2]
-        if np.linalg.det(axes) < 0:
-            # A reflection would turn the mesh inside out.
-            axes[2] *= -1
-        return cls(centre, axes, float(np.linalg.norm(centred, axis=1).mean()))
-
-    def to_local(self, points: FloatArray) -> FloatArray:
-        return (points - self.centre_mm) @ self.axes.T / self.scale_mm
-
-    def to_world(self, points: FloatArray) -> FloatArray:
-        return points @ self.axes * self.scale_mm + self.centre_mm
 
 
 def _fit_map(points: FloatArray, stiffness: float, noise: float) -> SphereMap:
@@ -171,7 +192,7 @@ def _fit_map(points: FloatArray, stiffness: float, noise: float) -> SphereMap:
         surface, vertices = _attach(kernel, points, vertices, np.geomspace(0.03, _SMOOTHING, 4))
 
     rho = _smoothing(surface, points, noise)
-    attachments = optimise_attachments(kernel, surface.attachments, points, rho, _sliding_iterations(len(points)))
+    attachments = optimise_attachments(kernel, surface.attachments, points, rho, _SLIDING_STEPS)
     return solve_map(kernel, attachments, points, rho)
 
 
@@ -197,6 +218,9 @@ def _kernel(n_points: int, stiffness: float, convexity: float) -> SphereKernel:
     """
     degrees = np.arange(1, MAX_DEGREE + 1)
     eigenvalue = degrees * (degrees + 1.0)
+    if n_points < RECOMMENDED_POINTS:
+        # A few points fix little more than an ellipsoid: a supple surface through them collapses to spikes.
+        stiffness *= 10
     if n_points <= 15:
         return SphereKernel.from_degree_energies(eigenvalue**0.6 * (1 + stiffness * (eigenvalue / 10) ** 3))
     a0, beta = (5.0, 0.12) if n_points <= 30 else (3.0, max(4 / n_points, 0.016))
@@ -235,8 +259,11 @@ def _smoothing(surface: SphereMap, points: FloatArray, noise: float) -> float:
     return float(np.clip(noise**2 / (amplitude * surface.kernel.at_zero_angle), _SMOOTHING, 0.3))
 
 
-def _sliding_iterations(n_points: int) -> int:
-    return 60
+@contextmanager
+def single_blas_thread() -> Iterator[None]:
+    """One BLAS thread: more make these small solves ten times slower."""
+    with _blas_threads().limit(limits=1):
+        yield
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,8 @@ points, not of the mesh. Degree 0 is left free: it is the position of the surfac
 
 Points are rows of arrays of shape (N, 3). Everything is in the frame and the unit of the points given.
 
-Reference: Kass, Witkin, Terzopoulos, "Snakes: active contour models", IJCV 1988, for the energy; Weak-Net, section 3.2, for its use on a few surface points.
+Reference: Kass, Witkin, Terzopoulos, "Snakes: active contour models", IJCV 1988, for the energy;
+Weak-Net, section 3.2, for its use on a few surface points.
 """
 
 from __future__ import annotations
