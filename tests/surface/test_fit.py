@@ -144,8 +144,8 @@ def test_what_cannot_be_fitted_is_refused_with_the_reason(points: np.ndarray, re
 
 def test_all_problems_are_listed_at_once() -> None:
     with pytest.raises(InvalidInputError) as error:
-        fit_surface(FLAT, stiffness=0, noise_mm=-1)
-    assert len(error.value.problems) == 3
+        fit_surface(FLAT, stiffness=0, noise_mm=-1, subdivisions=9)
+    assert len(error.value.problems) == 4
 
 
 def test_four_points_are_enough() -> None:
@@ -158,3 +158,11 @@ def test_few_random_points_do_not_turn_the_surface_inside_out(seed: int) -> None
     # 8 random points on a long object once gave a surface of negative volume.
     directions = _unit(np.random.default_rng(seed).normal(size=(8, 3)))
     assert fit_surface(bent(directions * RADII)).volume_mm3 > 500
+
+
+def test_stray_click_is_named() -> None:
+    points = ellipsoid_points(60)
+    points[7] *= 2.5
+    (warning,) = [warning for warning in fit_surface(points).warnings if "stray" in warning]
+    assert "1 of 60" in warning and f"({points[7][0]:.1f}, {points[7][1]:.1f}, {points[7][2]:.1f})" in warning
+    assert fit_surface(ellipsoid_points(60)).warnings == ()
