@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from nnunet_weak.cli.evaluate import main
 
-SPACING_XYZ = (1.5, 0.5, 4.0)
+SPACING_XYZ = (0.5, 1.5, 4.0)
 
 
 def write(path, array, spacing=SPACING_XYZ):
@@ -20,15 +20,15 @@ def write(path, array, spacing=SPACING_XYZ):
 
 
 def label_map(shift=0):
-    array = np.zeros((6, 20, 12), np.uint8)
-    array[1:4, 2 + shift : 10 + shift, 3:9] = 1
-    array[2:5, 12 + shift : 16 + shift, 3:9] = 2
+    array = np.zeros((6, 12, 20), np.uint8)
+    array[1:4, 3:9, 2 + shift : 10 + shift] = 1
+    array[2:5, 3:9, 12 + shift : 16 + shift] = 2
     return array
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three cases; `good` equals the reference, `moved` is 2 voxels of 0.5 mm off along y and has another ending."""
+    """Three cases; `good` equals the reference, `moved` is 2 voxels of 0.5 mm off along x and has another ending."""
     for case in ("case_1", "case.2", "case_3"):
         write(tmp_path / "raw" / "labelsTs" / f"{case}.nii.gz", label_map())
         write(tmp_path / "good" / f"{case}.nii.gz", label_map())
@@ -108,7 +108,7 @@ def test_missing_cases_are_listed_together_or_left_out(folders, capsys):
 
 
 def test_other_grid_unknown_value_and_unreadable_file_are_told_in_one_go(folders, capsys):
-    write(folders / "moved" / "case_1.nrrd", label_map(), spacing=(1.5, 0.5, 5.0))
+    write(folders / "moved" / "case_1.nrrd", label_map(), spacing=(0.5, 1.5, 5.0))
     write(folders / "moved" / "case.2.nrrd", label_map() * 7)
     (folders / "moved" / "case_3.nrrd").write_bytes(b"no image")
     assert run(folders, "--output", folders / "out") == 2
