@@ -1,0 +1,199 @@
+"""Fixtures that run the real nnU-Net on tiny phantoms. Everything lies below pytest's temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import site
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+QUALITY = 2.71828  # no other number of a training looks like this one
+TRAINERS = '''
+"""Trainers of a user, beside ours."""
+import os
+
+import torch
+from nnunet_weak.trainers import nnUNetTrainerSCORE, nnUNetTrainerSCOREPlus
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+
+class Tiny:
+    num_epochs = 3
+    num_iterations_per_epoch = 2
+    num_val_iterations_per_epoch = 1
+    save_every = 1
+    initial_lr = 1e-3
+
+    def on_epoch_start(self):
+        if str(self.current_epoch) == os.environ.get("STOP_BEFORE_EPOCH"):
+            raise KeyboardInterrupt
+        super().on_epoch_start()
+
+
+class nnUNetTrainerSCORE_tiny(Tiny, nnUNetTrainerSCORE):
+    pass
+
+
+class nnUNetTrainerSCOREPlus_tiny(Tiny, nnUNetTrainerSCOREPlus):
+    pass
+
+
+class nnUNetTrainerStock_tiny(nnUNetTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for name in ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch", "save_every"):
+            setattr(self, name, getattr(Tiny, name))
+'''
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """nnU-Net's folders, a folder of phantoms, and a way to run commands among them."""
+
+    root: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        scripts = str(Path(sys.executable).parent)
+        return {
+            **{name: value for name, value in os.environ.items() if name not in ("nnUNet_extTrainer", "PYTHONPATH")},
+            **{name: str(self.root / name) for name in VARIABLES},
+            "nnUNet_extTrainer": str(self.root / "trainers"),
+            "nnUNet_n_proc_DA": "1",
+            "nnUNet_def_n_proc": "1",
+            "OMP_NUM_THREADS": "2",
+            "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")]),
+        }
+
+    def run(self, command: str, expect: int | None = 0, python: Path | None = None, **variables: str) -> str:
+        """Run a command in a process of its own; returns what it printed."""
+        words = shlex.split(command)
+        if python is not None:
+            words = [str(python), "-m", *words]
+        done = subprocess.run(
+            words,
+            env={**self.environment, **variables},
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        output = done.stdout + done.stderr
+        assert expect is None or done.returncode == expect, f"{command}\n{output[-4000:]}"
+        return output
+
+    def preprocessed(self, dataset: str) -> Path:
+        return self.root / "nnUNet_preprocessed" / dataset
+
+    def model(self, dataset: str, trainer: str, configuration: str = "3d_fullres") -> Path:
+        return self.root / "nnUNet_results" / dataset / f"{trainer}__nnUNetPlans__{configuration}"
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """Folders, a user's own trainers, and eight tiny phantoms with two held out."""
+    from nnunet_weak.cli.make_phantoms import main as make_phantoms
+
+    root = tmp_path_factory.mktemp("nnunet")
+    for name in (*VARIABLES, "trainers"):
+        (root / name).mkdir()
+    (root / "trainers" / "tiny_trainers.py").write_text(TRAINERS)
+    arguments = ["--cases", "6", "--test-cases", "2", "--size", "22", "20", "28", "--seed", "3", "-np", "1"]
+    assert make_phantoms([str(root / "phantoms"), *arguments]) == 0
+    return Workplace(root)
+
+
+@pytest.fixture(scope="session")
+def score_dataset(workplace: Workplace) -> str:
+    """A SCORE data set, converted, planned and preprocessed by the real commands, with a thin network."""
+    phantoms = workplace.root / "phantoms"
+    table = phantoms / "distinctive_scores.csv"
+    lines = (phantoms / "scores.csv").read_text().splitlines()
+    first = lines[1].split(",")
+    table.write_text("\n".join([lines[0], ",".join([*first[:2], str(QUALITY), "under"]), *lines[2:]]) + "\n")
+    workplace.run(
+        f"nnunet_weak_convert_scores --images {phantoms}/images --masks {phantoms}/initial_masks --scores {table} "
+        "--regions proximal=1 shaft=2 distal=3 --prior local -d 511 -n Bones -np 1"
+    )
+    return plan(workplace, "Dataset511_Bones", "2d 3d_fullres")
+
+
+@pytest.fixture(scope="session")
+def mixed_dataset(workplace: Workplace) -> str:
+    """The same with two cases fully annotated."""
+    phantoms = workplace.root / "phantoms"
+    references = phantoms / "two_references"
+    references.mkdir()
+    for path in sorted((phantoms / "labels").iterdir())[:2]:
+        (references / path.name).write_bytes(path.read_bytes())
+    workplace.run(
+        f"nnunet_weak_convert_scores --images {phantoms}/images --masks {phantoms}/initial_masks --scores {phantoms}/scores.csv "
+        f"--references {references} --regions proximal=1 shaft=2 distal=3 --prior local -d 512 -n MixedBones -np 1"
+    )
+    return plan(workplace, "Dataset512_MixedBones", "3d_fullres")
+
+
+@pytest.fixture(scope="session")
+def trained(workplace: Workplace, score_dataset: str) -> Path:
+    """Model folder of a SCORE training by the real command."""
+    workplace.run("nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE_tiny -device cpu")
+    return workplace.model(score_dataset, "nnUNetTrainerSCORE_tiny")
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of an environment that has nnU-Net and all else, but not this package."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+    # A path line in a .pth file makes its packages importable, but runs none of its .pth files: ours, and editable
+    # installs.
+    (Path(packages) / "others.pth").write_text("\n".join({sysconfig.get_path("purelib"), *site.getsitepackages()}))
+    return python
+
+
+@pytest.fixture
+def trainer_factory(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Builds a trainer in this process as `nnUNetv2_train` does, with class attributes replaced."""
+
+    def make(
+        base: type, dataset: str, configuration: str = "3d_fullres", dataset_json: dict | None = None, **attributes
+    ):
+        import torch
+
+        for name in VARIABLES:
+            monkeypatch.setenv(name, workplace.environment[name])
+        monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+        folder = workplace.preprocessed(dataset)
+        plans = json.loads((folder / "nnUNetPlans.json").read_text())
+        plans["continue_training"] = False
+        content = dataset_json or json.loads((folder / "dataset.json").read_text())
+        short = {"num_epochs": 2, "num_iterations_per_epoch": 1, "num_val_iterations_per_epoch": 1}
+        trainer = type(base.__name__, (base,), {**short, **attributes})(
+            plans, configuration, 0, content, torch.device("cpu")
+        )
+        return trainer
+
+    return make
+
+
+def plan(workplace: Workplace, dataset: str, configurations: str) -> str:
+    number = dataset[7:10]
+    workplace.run(
+        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -np {' '.join('1' for _ in configurations.split())} --verify_dataset_integrity"
+    )
+    thin_plan = Path(__file__).parents[1] / "examples" / "thin_plan.py"
+    workplace.run(f"{sys.executable} {thin_plan} {dataset} --features 4 --most 8")
+    return dataset
