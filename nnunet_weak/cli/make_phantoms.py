@@ -23,8 +23,11 @@ what is written:
   OUTPUT/test/{images,initial_masks,labels}   held-out cases test_000 ...
   OUTPUT/phantoms.json                        seed, size, names of the labels
 
-example, about a minute on a laptop without a graphics card:
+example, some seconds:
   nnunet_weak_make_phantoms phantoms --preview phantoms.png
+and on to training:
+  nnunet_weak_convert_scores --images phantoms/images --masks phantoms/initial_masks --scores phantoms/scores.csv \\
+      --regions proximal=1 shaft=2 distal=3 -d 511 -n Phantoms
 
 On one computer the same seed and size give the same files, byte for byte, however many processes make them. More cases
 add to those there would be anyway. A larger --size shows the same bones with finer voxels.

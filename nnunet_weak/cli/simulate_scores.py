@@ -124,7 +124,7 @@ def _score_case(job: _Job) -> _Scored:
             problems.add(
                 str(path),
                 f"holds the values {sorted(unknown)}, which no region names",
-                "name them in --regions, as in bone=1,2, or give --allow-other-labels to count them as background",
+                "name them in --regions, as in bone=1,2, or give --other-labels background",
             )
     if len(problems):
         return _Scored([], {}, tuple(problems))
@@ -151,21 +151,29 @@ def _regions(args: argparse.Namespace, problems: Problems) -> tuple[dict[str, tu
     regions: dict[str, tuple[int, ...]] = {}
     for text in args.regions:
         name, _, values = text.partition("=")
-        try:
-            labels = tuple(int(value) for value in values.split(","))
-        except ValueError:
-            labels = ()
+        labels = _label_values(values)
         if not name or not labels or min(labels) < 1:
             problems.add(
                 "--regions",
                 f"{text!r} is not NAME=LABEL with labels from 1",
-                "write head=1 shaft=2, or bone=1,2 for a union",
+                "write head=1 shaft=2, or bone=1,2 and ribs=3-14 for a union",
             )
         elif name in regions:
             problems.add("--regions", f"{name!r} is named twice")
         else:
             regions[name] = labels
     return regions, ()
+
+
+def _label_values(text: str) -> tuple[int, ...]:
+    """Values of `3` or `1,2,7-9`; none where it is nothing of the kind."""
+    values: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            return ()
+        values += range(int(first), int(last or first) + 1)
+    return tuple(values)
 
 
 def _regions_of_dataset(path: Path, problems: Problems) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
@@ -234,7 +242,7 @@ def _jobs(
             mask=mask,
             image=images.get(case),
             regions=regions,
-            known_labels=None if args.allow_other_labels else known,
+            known_labels=None if args.other_labels == "background" else known,
             mm_per_point=args.mm_per_point,
             step=args.step,
             rater_noise=args.rater_noise,
@@ -329,7 +337,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the raters' noise (default: %(default)s)")
     parser.add_argument(
-        "--allow-other-labels", action="store_true", help="count label values that no region names as background"
+        "--other-labels",
+        choices=("refuse", "background"),
+        default="refuse",
+        help="label values that no region names (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
     parser.add_argument("-np", type=int, default=None, metavar="N", help="number of processes (default: all cores)")

@@ -73,6 +73,8 @@ def test_labels_that_count_as_one(folders: Path):
     assert main(arguments(folders, "--regions", "bone=1,2")) == 0
     table = pd.read_csv(folders / "scores.csv")
     assert list(table.region) == ["bone", "bone"]
+    assert main(arguments(folders, "--regions", "bone=1-2", "--overwrite")) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(folders / "scores.csv"), table)
 
 
 def test_raters_are_named_and_repeatable(folders: Path):
@@ -125,7 +127,7 @@ def test_all_problems_of_all_files_are_told_at_once(folders: Path, capsys: pytes
 
 def test_other_labels_can_be_allowed(folders: Path):
     assert main(arguments(folders, "--regions", "head=1")) == 2
-    assert main(arguments(folders, "--regions", "head=1", "--allow-other-labels")) == 0
+    assert main(arguments(folders, "--regions", "head=1", "--other-labels", "background")) == 0
 
 
 def test_a_mask_without_reference_or_image_is_named(folders: Path, capsys: pytest.CaptureFixture[str]):
@@ -142,6 +144,7 @@ def test_wrong_options_are_named_at_once(folders: Path, capsys: pytest.CaptureFi
         "head",
         "shaft=0",
         "neck=x",
+        "arm=3-",
         "--mm-per-point",
         "0",
         "--step",
@@ -153,7 +156,7 @@ def test_wrong_options_are_named_at_once(folders: Path, capsys: pytest.CaptureFi
     )
     assert main(arguments(folders, *wrong)) == 2
     message = capsys.readouterr().err
-    for part in ("'head'", "'shaft=0'", "'neck=x'", "mm per point", "0.7", "--raters", "--seed"):
+    for part in ("'head'", "'shaft=0'", "'neck=x'", "'arm=3-'", "mm per point", "0.7", "--raters", "--seed"):
         assert part in message
 
 
@@ -168,7 +171,7 @@ def test_missing_folders_and_regions_that_never_occur_are_told(folders: Path, ca
     assert main(["--references", "nowhere", "--masks", "nirgends", *REGIONS, "-o", str(folders / "s.csv")]) == 2
     message = capsys.readouterr().err
     assert "nowhere" in message and "nirgends" in message
-    assert main(arguments(folders, "--regions", "hand=9", "--allow-other-labels")) == 2
+    assert main(arguments(folders, "--regions", "hand=9", "--other-labels", "background")) == 2
     assert "hand" in capsys.readouterr().err
 
 
