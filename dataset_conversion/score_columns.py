@@ -140,7 +140,7 @@ def find_columns(
         if quality is not None and error is not None:
             pairs[""] = (quality, error)
     else:
-        pairs = _wide_pairs(roles, header, where, problems)
+        pairs = _wide_pairs(roles, header, regions, where, problems)
         if not pairs and len(problems) == before:
             problems.add(where, f"no pair of columns such as 'Shaft quality' and 'Shaft error'; {shown}", remedy)
     if len(problems) > before or case is None:
@@ -212,10 +212,14 @@ def _classify(
     return roles
 
 
-def _wide_pairs(roles: _Roles, header: Sequence[str], where: str, problems: Problems) -> dict[str, tuple[int, int]]:
+def _wide_pairs(
+    roles: _Roles, header: Sequence[str], regions: Sequence[str] | None, where: str, problems: Problems
+) -> dict[str, tuple[int, int]]:
     pairs = {}
     for key, kinds in roles.wide.items():
         region = roles.spelling[key]
+        if len(kinds) == 1 and regions is not None and not _is_region(region, regions):
+            continue  # "Overall quality" in a form is no region
         quality, error = (_choose(kinds, kind, header, where, problems) for kind in ("quality", "error"))
         for kind, other in (("quality", "error"), ("error", "quality")):
             if kind not in kinds:

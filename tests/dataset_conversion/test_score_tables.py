@@ -150,6 +150,13 @@ def test_headers_of_online_forms(tmp_path, quality, error, regions):
     assert table.ignored_columns == ("Horodateur", "Commentaires sur la qualité")
 
 
+def test_overall_scores_of_a_form_are_left_out(tmp_path):
+    path = write(tmp_path, "case,Shaft quality,Shaft error,Overall quality\nc1,3,over,4\n")
+    table = read_scores(path, regions=["shaft"])
+    assert plain(table) == {"c1": {"shaft": (3.0, 1)}} and table.ignored_columns == ("Overall quality",)
+    assert "region 'Overall' has a column for its quality but none" in problems_of(path)  # it could be one here
+
+
 def test_regions_whose_names_look_like_articles(tmp_path):
     text = "case,LA quality,LA error,LV quality,LV error\nc1,3,over,5,\n"
     assert plain(read_scores(write(tmp_path, text))) == {"c1": {"LA": (3.0, 1), "LV": (5.0, 0)}}
