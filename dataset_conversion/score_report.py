@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from nnunet_weak.dataset_conversion.channel_names import channel_names_from as channel_names_from
 from nnunet_weak.dataset_conversion.score_cases import CheckedCase
 from nnunet_weak.errors import Problems
 from nnunet_weak.priors import PriorOptions
@@ -18,8 +19,6 @@ MEMORY_LIMIT_GIB = 8.0
 
 INFORMATIVE_AUC = 0.6
 """Below, P hardly tells wrong voxels of the band from right ones."""
-
-_AIR_HU = -200.0
 
 
 def masks_report(checked: Sequence[CheckedCase]) -> list[str]:
@@ -61,33 +60,6 @@ def common_left_right_axis(checked: Sequence[CheckedCase]) -> tuple[int | None, 
         None,
         f"No left-right flips in training, for the left-right direction is not one image axis in all cases ({found})",
     )
-
-
-def channel_names_from(
-    checked: Sequence[CheckedCase], given: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[str]]:
-    """Names of the image channels, guessed from the intensities where none were given, and remarks on them."""
-    lowest = list(zip(*(case.minima for case in checked), strict=True))
-    looks_like_ct = [max(minima) < _AIR_HU for minima in lowest]
-    if given is None:
-        names = tuple("CT" if ct else "MRI" for ct in looks_like_ct)
-        return names, [
-            f"Image channels taken as {', '.join(names)} from their lowest intensities, which chooses nnU-Net's "
-            "normalisation; "
-            "--channel-names overrules it"
-        ]
-    remarks = [
-        f"Channel {index} is called {name}, but not all images hold air of -1000 HU: is it a CT?"
-        for index, (name, ct) in enumerate(zip(given, looks_like_ct, strict=False))
-        if name.casefold() == "ct" and not ct
-    ]
-    remarks += [
-        f"Channel {index} is called {name}, but holds values below {_AIR_HU:g} in every image: CT normalisation "
-        "needs the name CT"
-        for index, (name, ct) in enumerate(zip(given, looks_like_ct, strict=False))
-        if name.casefold() != "ct" and ct
-    ]
-    return tuple(given), remarks
 
 
 def memory_report(
