@@ -1,5 +1,15 @@
 """The trainers, by the names that `nnUNetv2_train -tr` knows them by."""
 
+from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
+from nnunet_weak.trainers.refineseg_ablations import (
+    nnUNetTrainerRefineSegDeepSupervision,
+    nnUNetTrainerRefineSegIdentity,
+    nnUNetTrainerRefineSegLearnedComplementary,
+    nnUNetTrainerRefineSegNoNegatives,
+    nnUNetTrainerRefineSegNoRegulariser,
+    nnUNetTrainerRefineSegNoWarmup,
+    nnUNetTrainerRefineSegSGD,
+)
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.score_ablations import (
     nnUNetTrainerSCORENoBothLabel,
@@ -11,6 +21,14 @@ from nnunet_weak.trainers.score_ablations import (
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 
 __all__ = [
+    "nnUNetTrainerRefineSeg",
+    "nnUNetTrainerRefineSegDeepSupervision",
+    "nnUNetTrainerRefineSegIdentity",
+    "nnUNetTrainerRefineSegLearnedComplementary",
+    "nnUNetTrainerRefineSegNoNegatives",
+    "nnUNetTrainerRefineSegNoRegulariser",
+    "nnUNetTrainerRefineSegNoWarmup",
+    "nnUNetTrainerRefineSegSGD",
     "nnUNetTrainerSCORE",
     "nnUNetTrainerSCORENoBothLabel",
     "nnUNetTrainerSCORENoMorphologicalAugmentation",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss, get_tp_fp_fn_tn
 from nnunetv2.utilities.collate_outputs import collate_outputs
+from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import autocast, nn
 from torch import distributed as dist
 
 from nnunet_weak.annotations import BLOCK, WeakAnnotations, without_cases
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.training.annotation_maps import maps_of, preprocess_maps
 from nnunet_weak.training.composite_trainer import CompositeTrainer
 from nnunet_weak.training.loss_curves import plot_loss_curves
-from nnunet_weak.training.stacked_dataset import InsideChannelDataset
+from nnunet_weak.training.stacked_dataset import AnnotationMapDataset, InsideChannelDataset
 
 FULL_TERM = "full supervision"
 GRADIENT_NORM = 12  # nnU-Net's
@@ -40,8 +42,8 @@ class WeakBatch:
     Attributes:
         data: Network input `(B, C, *spatial)`.
         seg: Label map `(B, 1, *spatial)`, a list of them by resolution under deep supervision. Padding is 0.
-        extra: Further channels that moved with the label map `(B, E, *spatial)`; the last is 1 inside the image and 0
-            in padding.
+        extra: Further channels that moved with the label map `(B, E, *spatial)`: the annotation maps in the order of
+            the block, then a channel that is 1 inside the image and 0 in padding.
         keys: Case of each sample.
         fully_annotated: `(B,)`, True where the label map is ground truth.
         annotation: What the method's `prepare_batch` adds for its loss.
@@ -152,7 +154,35 @@ class nnUNetTrainerWeak(CompositeTrainer):
         full = set(self.annotations.fully_annotated_cases)
         self._selects_by_weak_loss = not full.intersection(validation.identifiers)
         self._announce(training.identifiers, validation.identifiers)
-        return InsideChannelDataset(training), InsideChannelDataset(validation)
+        return self._stacked(training), self._stacked(validation)
+
+    def _stacked(self, dataset: Any) -> InsideChannelDataset:
+        if self.annotations.maps:
+            self._preprocess_annotation_maps(dataset.identifiers)
+            maps_of_case = {case: self.annotations.cases[case].maps for case in dataset.identifiers}
+            folder = self.preprocessed_dataset_folder
+            dataset = AnnotationMapDataset(dataset, folder, tuple(self.annotations.maps), maps_of_case)
+        return InsideChannelDataset(dataset)
+
+    def _preprocess_annotation_maps(self, cases: Sequence[str]) -> None:
+        """Make the maps that are missing or stale; one process does it, the others wait."""
+        if self.local_rank == 0:
+            name = self.plans_manager.dataset_name
+            folder = Path(self.preprocessed_dataset_folder)
+            raw = Path(str(nnUNet_raw)) / name if nnUNet_raw.is_set() else Path(name)
+            maps = maps_of(self.annotations, raw, folder, self.dataset_json["file_ending"], cases)
+            made = preprocess_maps(
+                maps,
+                self.plans_manager.plans,
+                self.configuration_name,
+                folder,
+                processes=max(1, get_allowed_n_proc_DA()),
+                progress=False,
+            )
+            if made.written:
+                self.print_to_log_file(f"Preprocessed {made.written} annotation maps that were missing or stale.")
+        if self.is_ddp:
+            dist.barrier()
 
     def _announce(self, training: list[str], validation: list[str]) -> None:
         full = set(self.annotations.fully_annotated_cases)

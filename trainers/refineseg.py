@@ -1,0 +1,115 @@
+"""RefineSeg: learn from rough drawings of what is and what is not the target.
+
+Reference:
+    Du et al., "RefineSeg: Dual Coarse-to-Fine Learning for Medical Image Segmentation", MICCAI 2025.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from torch import nn
+
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.losses.refineseg import negative_loss, positive_loss
+from nnunet_weak.networks.annotated_output import AnnotatedOutput
+from nnunet_weak.networks.annotation_heads import AnnotationHeads
+from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
+
+
+class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
+    """The paper's method, with a warm-up in which every transition matrix is the identity.
+
+    Without deep supervision, as the paper's network: what an annotator draws is modelled at full resolution only. With
+    it, the lower resolutions learn the positive drawings as they are.
+
+    Attributes:
+        alpha: Weight of the cross-entropy of positive drawings (eq. 2).
+        beta: Weight of their Dice loss (eq. 2).
+        regulariser_weight: lambda, pulls the transition matrices towards the identity (eq. 8).
+        negative_weight: Weight of the negative drawings.
+        warmup_share: Share of the epochs before the transition matrices are released.
+        learned_complementary: Learn the complementary matrix M of each negative strategy instead of a uniform one.
+    """
+
+    method = "refineseg"
+    alpha, beta = 0.6, 0.4
+    regulariser_weight = 0.2
+    negative_weight = 1.0
+    warmup_share = 0.1
+    learned_complementary = False
+
+    initial_lr = 1e-3
+    weight_decay = 2e-5
+    enable_deep_supervision = False
+
+    def build_auxiliary_network(self, core: Any, num_input_channels: int, num_classes: int) -> nn.Module:
+        """One annotation head for each map."""
+        maps = self.annotations.maps
+        if not maps:
+            raise InvalidInputError(
+                f"{self.plans_manager.dataset_name}: dataset.json names no annotation maps, and {type(self).__name__} "
+                "learns from nothing else (remedy: convert drawings with nnunet_weak_convert_coarse, or train a stock "
+                "trainer)"
+            )
+        patch_size = self.configuration_manager.patch_size
+        learned = [name for name, kind in maps.items() if kind == "negative" and self.learned_complementary]
+        features = core.decoder.seg_layers[-1].in_channels
+        return AnnotatedOutput(
+            AnnotationHeads(
+                tuple(maps),
+                num_classes,
+                features,
+                len(patch_size),
+                learned_complementary=learned,
+                patch_size=patch_size,
+            )
+        )
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """AdamW, the paper's, with nnU-Net's schedule."""
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def auxiliary_arguments(self, batch: WeakBatch) -> tuple[bool]:
+        """Whether the transition matrices are released."""
+        return (self.current_epoch >= self.warmup_share * self.num_epochs,)
+
+    def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
+        """The loss of each map, and the regulariser (eq. 8); strategies that a case lacks say nothing."""
+        terms = {}
+        distances = []
+        for channel, (name, kind) in enumerate(self.annotations.maps.items()):
+            drawing, annotator = batch.extra[:, channel], auxiliary_output[name]
+            if kind == "positive":
+                value = positive_loss(annotator.probabilities, drawing, alpha=self.alpha, beta=self.beta)
+            else:
+                logits = annotator.complementary_logits
+                value = self.negative_weight * negative_loss(annotator.probabilities, drawing, logits)
+            terms[f"{kind} {name}"] = value
+            drawn_by = [name in self.annotations.cases[case].maps for case in batch.keys]
+            distances.append(annotator.identity_distance * torch.tensor(drawn_by, device=drawing.device))
+        terms["regulariser"] = self.regulariser_weight * torch.stack(distances).sum(0)
+        if self.enable_deep_supervision:
+            terms["lower resolutions"] = self._lower_resolutions(batch, output)
+        return terms
+
+    def _lower_resolutions(self, batch: WeakBatch, output: list[torch.Tensor]) -> torch.Tensor:
+        """Positive drawings as they are, on coarser grids, weighted as stock weights them."""
+        positive = [channel for channel, kind in enumerate(self.annotations.maps.values()) if kind == "positive"]
+        drawings = batch.extra[:, positive].float()
+        total = output[0].new_zeros(len(batch.keys), dtype=torch.float32)
+        for level, logits in enumerate(output[1:], start=1):
+            coarse = nn.functional.interpolate(drawings, logits.shape[2:], mode="nearest-exact")
+            probabilities = logits.float().softmax(1)
+            total = total + 0.0 * probabilities.flatten(1).mean(1)  # DDP wants it in the loss also without drawings
+            # The lowest resolution has no weight in stock; 1e-6 keeps it in the loss, as DDP wants.
+            weight = 0.5**level if level < len(output) - 1 else 1e-6
+            for index in range(len(positive)):
+                total = total + weight * positive_loss(
+                    probabilities, coarse[:, index], alpha=self.alpha, beta=self.beta
+                )
+        return total

@@ -1,0 +1,58 @@
+"""RefineSeg with nnU-Net's optimiser, with deep supervision, and without each of its parts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
+from nnunet_weak.training.weak_trainer import nnUNetTrainerWeak
+
+
+class nnUNetTrainerRefineSegSGD(nnUNetTrainerRefineSeg):
+    """nnU-Net's optimiser, SGD with Nesterov momentum."""
+
+    initial_lr = 1e-2
+    weight_decay = 3e-5
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """Stock."""
+        return nnUNetTrainerWeak.configure_optimizers(self)
+
+
+class nnUNetTrainerRefineSegDeepSupervision(nnUNetTrainerRefineSeg):
+    """With deep supervision by the positive drawings."""
+
+    enable_deep_supervision = True
+
+
+class nnUNetTrainerRefineSegNoNegatives(nnUNetTrainerRefineSeg):
+    """Positive drawings alone."""
+
+    negative_weight = 0.0
+
+
+class nnUNetTrainerRefineSegNoRegulariser(nnUNetTrainerRefineSeg):
+    """Nothing pulls the transition matrices towards the identity."""
+
+    regulariser_weight = 0.0
+
+
+class nnUNetTrainerRefineSegNoWarmup(nnUNetTrainerRefineSeg):
+    """Transition matrices are learned from the first step on."""
+
+    warmup_share = 0.0
+
+
+class nnUNetTrainerRefineSegLearnedComplementary(nnUNetTrainerRefineSeg):
+    """The complementary matrix M is learned."""
+
+    learned_complementary = True
+
+
+class nnUNetTrainerRefineSegIdentity(nnUNetTrainerRefineSeg):
+    """Transition matrices stay the identity: partial losses on all drawings, nothing else."""
+
+    warmup_share = math.inf
