@@ -1,0 +1,1 @@
+"""Weak annotation simulated from dense labels, for benchmarks and teaching."""
