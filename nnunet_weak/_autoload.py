@@ -1,8 +1,8 @@
 """Tell nnU-Net where our trainers are, at interpreter start.
 
-nnU-Net 2.8 looks for trainers in the folders of the environment variable `nnUNet_extTrainer`. A `.pth` file in site-packages imports this
-module when Python starts; it appends the folder of shims, behind whatever the user has set. It runs in every Python process of the
-environment: it imports nothing but `os` and can not fail.
+nnU-Net 2.8 looks for trainers in the folders of the environment variable `nnUNet_extTrainer`. A `.pth` file in
+site-packages imports this module when Python starts; it appends the folder of shims, behind whatever the user has set.
+It runs in every Python process of the environment: it imports nothing but `os` and cannot fail.
 """
 
 import os

@@ -16,7 +16,8 @@ Main = Callable[[Sequence[str] | None], int]
 def console_command(main: Main) -> Main:
     """Give a command's `main(argv) -> int` the common exit codes and messages.
 
-    0 done; 2 the input is wrong, all problems are listed; 1 the disk is full or a file cannot be written; 130 interrupted by Ctrl-C.
+    0 done; 2 the input is wrong, all problems are listed; 1 the disk is full or a file cannot be written; 130
+    interrupted by Ctrl-C.
     """
 
     @functools.wraps(main)
@@ -32,7 +33,10 @@ def console_command(main: Main) -> Main:
             return 130
         except OSError as error:
             full = "The disk is full. " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            print(f"\n{full}{error}\nNothing is left half-written; make room or mend the path and run the command again.", file=sys.stderr)
+            print(
+                f"\n{full}{error}\nNothing is left half-written; make room or mend the path and run the command again.",
+                file=sys.stderr,
+            )
             return 1
 
     return wrapped

@@ -3,7 +3,7 @@
 try:
     import nnunet_weak.trainers
 except ModuleNotFoundError as error:
-    # The search path is inherited by processes of environments without the package: they must find nothing here, not fail.
+    # Processes of environments without the package inherit the search path: they must find nothing here, not fail.
     if error.name != "nnunet_weak":
         raise
 else:
