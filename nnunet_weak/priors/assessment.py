@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import geometry_difference
@@ -25,8 +25,8 @@ class BandAssessment:
     Attributes:
         auc: Probability that P is higher in a random voxel of the reference than in a random voxel outside it; 0.5 is
             chance. NaN where the band holds only one of the two, or nothing.
-        auc_inside: The same among the voxels inside the mask, where over-segmentation is to be found. It owes nothing
-            to the mask itself.
+        auc_inside: The same among the voxels inside the mask, where over-segmentation is to be found. A P that only
+            repeats the mask gets 0.5 here, whatever its `auc`.
         auc_outside: The same among those outside the mask, where under-segmentation is.
         dice_mask: Dice of the initial mask and the reference; NaN where both are empty.
         dice_prior: Dice with the band relabelled by P > 0.5, which is where P alone would lead.
@@ -148,8 +148,11 @@ def _auc(values: np.ndarray, positive: np.ndarray) -> float:
     n_negative = positive.size - n_positive
     if n_positive == 0 or n_negative == 0:
         return math.nan
-    ranks = stats.rankdata(values)
-    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+    distinct, rank = np.unique(values, return_inverse=True)
+    positives = np.bincount(rank[positive], minlength=distinct.size)
+    negatives = np.bincount(rank[~positive], minlength=distinct.size)
+    lower_negatives = np.cumsum(negatives) - negatives / 2  # ties count half
+    return float(positives @ lower_negatives / (n_positive * n_negative))
 
 
 def _dice(kept: int, total: int, missed: int, predicted: np.ndarray, true: np.ndarray) -> float:

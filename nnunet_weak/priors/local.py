@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from nnunet_weak.priors.body import otsu_threshold
 from nnunet_weak.priors.global_intensity import rescaled
-from nnunet_weak.priors.neighbourhood import Neighbourhood
+from nnunet_weak.priors.neighbourhood import Neighbourhood, regular_choice
 
 logger = logging.getLogger(__name__)
 _MAD_STEPS = 2.0
@@ -33,17 +33,18 @@ def local_prior(around: Neighbourhood, shell_mm: float, reach_mm: float) -> np.n
     Returns:
         P in float32; 0.5 where the shell has one intensity only.
     """
-    shell = around.within(-shell_mm, shell_mm)
-    inner, outer = around.intensities[shell & around.inside], around.intensities[shell & ~around.inside]
-    if inner.size == 0 or outer.size == 0:
+    at = regular_choice(around.within(-shell_mm, shell_mm))
+    values, inside = around.intensities[at].astype(np.float32), around.inside[at]
+    if inside.all() or not inside.any():
         return _uninformative(around, "there is nothing around it, or nothing in it")
-    inner, outer = inner.astype(np.float32), outer.astype(np.float32)
-    sign = 1.0 if np.mean(inner) >= np.mean(outer) else -1.0  # means, as the median voxel of a bone may be marrow
-    both = sign * np.concatenate([inner, outer])
-    threshold = otsu_threshold(both)
-    low = _above_median(sign * outer)
+    sign = (
+        1.0 if values[inside].mean() >= values[~inside].mean() else -1.0
+    )  # means, as the median voxel of a bone may be marrow
+    values *= sign
+    threshold = otsu_threshold(values)
+    low = _above_median(values[~inside])
     if low >= threshold:
-        low = min(_above_median(both[both <= threshold]), (float(both.min()) + threshold) / 2)
+        low = min(_above_median(values[values <= threshold]), (float(values.min()) + threshold) / 2)
     if low >= threshold:
         return _uninformative(around, "it and its surroundings have one intensity")
     bounds = (sign * low, sign * (2 * threshold - low))
@@ -58,18 +59,17 @@ def _above_median(values: np.ndarray) -> float:
 
 
 def _fill_holes_by_slice(prior: np.ndarray, around: Neighbourhood, reach_mm: float) -> None:
-    in_plane = np.zeros((3, 3, 3), dtype=bool)
-    in_plane[1, 1, :] = in_plane[1, :, 1] = True
-    # Beyond the reach counts as open, so what the mask's slice does not enclose is not a hole.
-    open_voxels = (prior <= 0.5) | (around.depth_mm < -reach_mm)
-    components, count = ndimage.label(open_voxels, structure=in_plane)
-    fill = np.bincount(components[around.inside], minlength=count + 1) * 2 > np.bincount(
-        components.ravel(), minlength=count + 1
-    )
-    fill[0] = False
-    for edge in (components[:, 0], components[:, -1], components[:, :, 0], components[:, :, -1]):
-        fill[np.unique(edge)] = False
-    prior[fill[components]] = 1.0
+    for plane, inside, depth_mm in zip(prior, around.inside, around.depth_mm, strict=True):
+        if not inside.any():
+            continue
+        # Beyond the reach counts as open, so what the mask's slice does not enclose is not a hole.
+        components, count = ndimage.label((plane <= 0.5) | (depth_mm < -reach_mm))
+        sizes = np.bincount(components.ravel(), minlength=count + 1)
+        fill = np.bincount(components[inside], minlength=count + 1) * 2 > sizes
+        fill[0] = False
+        for edge in (components[0], components[-1], components[:, 0], components[:, -1]):
+            fill[np.unique(edge)] = False
+        plane[fill[components]] = 1.0
 
 
 def _uninformative(around: Neighbourhood, reason: str) -> np.ndarray:

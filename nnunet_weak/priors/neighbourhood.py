@@ -14,6 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+_MOST_SAMPLES = 2_000_000
+
 
 @dataclass(frozen=True)
 class Neighbourhood:
@@ -88,9 +90,16 @@ def prior_by_region(
             away = np.minimum(np.maximum(-depth_mm, 0), reach_mm) * (254 / reach_mm)
             away = np.ceil(away).astype(np.uint8)
             own &= away < nearest[part]
-            nearest[part][own] = away[own]
-        prior[part][own] = local_prior[own]
+            np.copyto(nearest[part], away, where=own)
+        del around, depth_mm  # before the pages of `prior` are touched for the first time
+        np.copyto(prior[part], local_prior, where=own)
     return prior
+
+
+def regular_choice(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Indices of every n-th chosen voxel, with the n that leaves two million at the most."""
+    at = np.flatnonzero(chosen)
+    return np.unravel_index(at[:: max(1, -(-at.size // _MOST_SAMPLES))], chosen.shape)
 
 
 def signed_depth_mm(inside: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
@@ -99,15 +108,20 @@ def signed_depth_mm(inside: np.ndarray, spacing_mm: tuple[float, ...]) -> np.nda
     """
     if not inside.any() or inside.all():
         return np.full(inside.shape, np.inf if inside.any() else -np.inf, dtype=np.float32)
-    depth = _distance_to(~inside, spacing_mm)
-    depth -= _distance_to(inside, spacing_mm)
+    depth = sitk.GetArrayFromImage(_distance_to(~inside, spacing_mm))
+    np.maximum(depth, 0, out=depth)
+    outward = _distance_to(inside, spacing_mm)
+    view = sitk.GetArrayViewFromImage(outward)
+    for z in range(len(depth)):
+        depth[z] -= np.maximum(view[z], 0)
     return depth
 
 
-def _distance_to(target: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+def _distance_to(target: np.ndarray, spacing_mm: tuple[float, ...]) -> sitk.Image:
+    """Distance to the nearest voxel of `target`; negative in it.
+
+    There the filter counts to the target's border voxels, so only the positive part is the exact distance.
+    """
     image = sitk.GetImageFromArray(target.view(np.uint8))
     image.SetSpacing(spacing_mm[::-1])
-    signed = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
-    distance = sitk.GetArrayFromImage(signed)
-    # Inside the target the filter counts to its border voxels, so only the outside part is the exact distance.
-    return np.maximum(distance, 0, out=distance)
+    return sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)

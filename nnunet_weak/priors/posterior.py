@@ -13,20 +13,18 @@ import logging
 import numpy as np
 from scipy import ndimage
 
-from nnunet_weak.priors.neighbourhood import Neighbourhood
+from nnunet_weak.priors.neighbourhood import Neighbourhood, regular_choice
 
 logger = logging.getLogger(__name__)
 
 _BINS = 16
 _BIN_SIGMA = 0.7
 _FLOOR = 0.02  # share of a flat histogram in each class: an intensity seen in neither gives P = 0.5
-_WHOLE_REGION_VOXELS = (
-    50.0  # with fewer effective voxels than this in a window, the region's histogram counts more than the window's
-)
+# With fewer effective voxels than this in a window, the region's histogram counts more than the window's.
+_WHOLE_REGION_VOXELS = 300.0
 _FEWEST_VOXELS = 10
 _LARGEST_GRID = 100_000
 _CELLS_PER_SIGMA = 2.0
-_MOST_SAMPLES = 2_000_000
 _SLAB_VOXELS = 1_000_000
 
 
@@ -64,7 +62,7 @@ def posterior_prior(
             "Boundary prior of region %d is 0.5 everywhere: there is nothing around it, or nothing in it.", around.label
         )
         return np.full_like(prior, 0.5)
-    inner_at, outer_at = _sampled(inner), _sampled(outer)
+    inner_at, outer_at = regular_choice(inner), regular_choice(outer)
     del inner, outer
     inner_values, outer_values = (around.intensities[at].astype(np.float32) for at in (inner_at, outer_at))
     low, high = np.percentile(np.concatenate([inner_values, outer_values]), [0.5, 99.5])
@@ -99,11 +97,6 @@ def _first_large_enough(*candidates: np.ndarray) -> np.ndarray | None:
         if np.count_nonzero(candidate) >= _FEWEST_VOXELS:
             return candidate
     return candidates[-1] if candidates[-1].any() else None
-
-
-def _sampled(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
-    at = np.flatnonzero(chosen)
-    return np.unravel_index(at[:: -(-at.size // _MOST_SAMPLES)], chosen.shape)
 
 
 def _cell_size(around: Neighbourhood, locality_mm: float) -> np.ndarray:
