@@ -59,7 +59,7 @@ CLUMPED = 0.4
 #: points on: clean points stayed below 12 in 90 clouds of 50 and more, most clicks 15 mm off a hippocampus did not.
 STRAY, MIN_POINTS_FOR_STRAY = 12.0, 30
 
-_ATTACHMENT_ROUNDS, _SLIDING_STEPS = 12, 60
+_ATTACHMENT_ROUNDS = 12
 _FIRST_SMOOTHING, _SMOOTHING = 0.3, 1e-3
 _COARSE_SUBDIVISIONS = 3
 # Few, badly spread points can turn a supple surface inside out; a stiffer one stays open.
@@ -197,7 +197,9 @@ def _fit_map(points: FloatArray, stiffness: float, noise: float) -> SphereMap:
         surface, vertices = _attach(kernel, points, vertices, np.geomspace(0.03, _SMOOTHING, 4))
 
     rho = _smoothing(surface, points, noise)
-    attachments = optimise_attachments(kernel, surface.attachments, points, rho, _SLIDING_STEPS)
+    # Many points settle sooner: the last 20 steps would cost 30 ms at 250 points for .002 of IoU.
+    steps = 60 if len(points) <= 125 else 40
+    attachments = optimise_attachments(kernel, surface.attachments, points, rho, steps)
     return solve_map(kernel, attachments, points, rho)
 
 

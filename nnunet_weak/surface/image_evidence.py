@@ -11,7 +11,13 @@ site is
 3. The shifts are smoothed by that process: points hold the surface, and what the image says is taken with caution,
    because neighbouring sites see the same edge and are not independent witnesses.
 
-Not part of the Weak-Net paper. World positions are LPS mm; image arrays are indexed (z, y, x).
+Not part of the Weak-Net paper, and off unless asked for, because it depends on the object. IoU of the template from 25
+well-spread points, without and with it: right ventricle in cine MRI .730 to .768, left ventricle .872 to .879 (24
+volumes each), but hippocampus in T1 MRI .748 to .734 and .733 to .733 (two times 40 cases), whose edges are faint and
+whose neighbours have stronger ones. Uniformly random points gain more (ventricles +.07 and +.02). Use it where the
+object's border is the strongest edge around.
+
+ World positions are LPS mm; image arrays are indexed (z, y, x).
 """
 
 from __future__ import annotations
@@ -62,7 +68,7 @@ def follow_image(fit: SurfaceFit, points_mm: ArrayLike, image: sitk.Image) -> Su
         )
     given = np.asarray(points_mm, dtype=float)
     points = given[distinct_points(given)]
-    sampler = _Sampler.of(image)
+    sampler = _Sampler.of(image, fit.vertices_mm)
     subdivisions = int(round(np.log2((len(fit.vertices_mm) - 2) / 10) / 2))
     with single_blas_thread():
         prior = _Prior.of(fit, np.asarray(icosphere(subdivisions)[0]))
@@ -121,9 +127,16 @@ class _Sampler:
     voxel_mm: float
 
     @classmethod
-    def of(cls, image: sitk.Image) -> _Sampler:
-        values = gaussian_filter(sitk.GetArrayFromImage(image).astype(np.float32), _BLUR)
-        return cls(values, image, float(np.prod(image.GetSpacing()) ** (1 / 3)))
+    def of(cls, image: sitk.Image, vertices_mm: FloatArray) -> _Sampler:
+        """Of the part of the image around a surface: the object may be small in a large scan."""
+        voxel_mm = float(np.prod(image.GetSpacing()) ** (1 / 3))
+        margin = np.ceil(2 * (_PROFILE_HALF_LENGTH + _BAND) * voxel_mm / np.array(image.GetSpacing()))
+        index = world_to_index(vertices_mm, image)
+        last = np.array(image.GetSize()) - 1
+        low = np.clip(np.floor(index.min(axis=0) - margin), 0, last).astype(int)
+        high = np.clip(np.ceil(index.max(axis=0) + margin), low, last).astype(int)
+        part = sitk.RegionOfInterest(image, (high - low + 1).tolist(), low.tolist())
+        return cls(gaussian_filter(sitk.GetArrayFromImage(part).astype(np.float32), _BLUR), part, voxel_mm)
 
     def along(self, places: FloatArray, normals: FloatArray, offsets_mm: NDArray[np.floating]) -> FloatArray:
         """Profiles, shape (places, offsets)."""

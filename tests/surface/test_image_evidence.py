@@ -66,3 +66,11 @@ def test_constant_image_leaves_the_surface_alone() -> None:
 def test_colour_image_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="scalar 3D image"):
         follow_image(FIT, POINTS, sitk.Image((4, 4, 4), sitk.sitkVectorUInt8, 3))
+
+
+def test_only_the_surroundings_of_the_surface_count() -> None:
+    image = image_of(LABEL, 100.0)
+    padded = sitk.ConstantPad(image, (40, 30, 20), (25, 35, 15), -500.0)
+    moved, far = follow_image(FIT, POINTS, image), follow_image(FIT, POINTS, padded)
+    # The border itself is near enough to touch some profiles; the bulk of the surface must not see it.
+    assert np.median(np.linalg.norm(moved.vertices_mm - far.vertices_mm, axis=1)) < 0.1
