@@ -17,7 +17,7 @@ volumes each), but hippocampus in T1 MRI .748 to .734 and .733 to .733 (two time
 whose neighbours have stronger ones. Uniformly random points gain more (ventricles +.07 and +.02). Use it where the
 object's border is the strongest edge around.
 
- World positions are LPS mm; image arrays are indexed (z, y, x).
+World positions are LPS mm; image arrays are indexed (z, y, x).
 """
 
 from __future__ import annotations
