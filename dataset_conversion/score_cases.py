@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,11 +15,20 @@ from nnunet_weak.case_files import CaseFiles, label_values
 from nnunet_weak.dataset_conversion.initial_masks import InitialMask, RegionSource, read_initial_mask
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import geometry_difference, left_right_axis, list_images, read_label_map
-from nnunet_weak.input_channels import check_further_channels, read_first_channel, write_input_channels
+from nnunet_weak.input_channels import (
+    check_further_channels,
+    lowest_intensity,
+    read_first_channel,
+    write_input_channels,
+)
 from nnunet_weak.priors import BandAssessment, PriorOptions, assess_in_band, boundary_prior
+from nnunet_weak.raw_dataset import WrittenCase
 
 # Beyond some 32 degrees off the left-right axis a flip makes anatomy that does not exist.
 _SMALLEST_LEFT_RIGHT_COSINE = 0.85
+_SPOILT = ".spoilt"
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class CheckedCase:
         overlaps: Voxels claimed by two regions.
         empty_regions: Regions without any voxel in the initial mask.
         assessment: P against the reference.
+        inputs: The files that were read.
     """
 
     name: str
@@ -76,62 +86,63 @@ class CheckedCase:
     overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     empty_regions: tuple[str, ...] = ()
     assessment: BandAssessment | None = None
+    inputs: tuple[Path, ...] = ()
 
 
 def check_case(case: ScoreCase) -> CheckedCase:
     """Read every file of a case and note what is wrong with each."""
+    return _processed(case, None)
+
+
+def write_case(folder: Path, case: ScoreCase) -> WrittenCase[CheckedCase]:
+    """Check a case and write its channels and label map into a raw folder.
+
+    As soon as one case has a problem, the others are checked only, for the folder will not survive.
+    """
+    spoilt = folder / _SPOILT
+    checked = _processed(case, None if spoilt.exists() else folder)
+    if checked.problems:
+        spoilt.touch()
+    return WrittenCase(checked, checked.inputs)
+
+
+def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
     problems: list[str] = []
     try:
         image = read_first_channel(case.images)
     except InvalidInputError as error:
         return CheckedCase(case.name, _of_case(case.name, error.problems))
-    minima = [float(sitk.GetArrayViewFromImage(image).min())]
-    mask: InitialMask | None = None
-    reference: sitk.Image | None = None
-    assessment: BandAssessment | None = None
-    try:
-        minima += check_further_channels(case.images, image)
-    except InvalidInputError as error:
-        problems += error.problems
-    try:
-        mask = _read_mask(case, image)
-    except InvalidInputError as error:
-        problems += error.problems
-    try:
-        reference = read_reference(case, image)
-    except InvalidInputError as error:
-        problems += error.problems
+    mask = _attempt(problems, lambda: _read_mask(case, image))
+    reference = _attempt(problems, lambda: read_reference(case, image))
+    minima: tuple[float, ...] = (lowest_intensity(image),)
     prior: sitk.Image | None = None
-    if case.prior_file is not None:
-        try:
-            prior = _prior(case, image, None)
-        except InvalidInputError as error:
-            problems += error.problems
-    if case.assess_prior and case.prior and mask and reference and not problems:
-        assessment = assess_in_band(prior or _prior(case, image, mask), mask.label_map, reference)
+    if folder is None or problems or mask is None:
+        _attempt(problems, lambda: check_further_channels(case.images, image))
+        if case.prior_file is not None or (case.assess_prior and reference is not None and not problems):
+            prior = _attempt(problems, lambda: _prior(case, image, mask))
+    else:
+        files = CaseFiles(folder, case.name, case.file_ending, image)
+        files.write_labels(mask.label_map if reference is None else reference)
+        written = _attempt(
+            problems,
+            lambda: write_input_channels(files, case.images, mask.label_map, case.layout, case.prior, case.prior_file),
+        )
+        if written is not None:
+            minima, prior = written.minima, written.prior
+    assessment = None
+    if case.assess_prior and prior is not None and mask is not None and reference is not None and not problems:
+        assessment = assess_in_band(prior, mask.label_map, reference)
     return CheckedCase(
         case.name,
         _of_case(case.name, problems),
         image.GetNumberOfPixels(),
         _clear_left_right_axis(image),
-        tuple(minima),
+        minima,
         mask.overlaps if mask else {},
         mask.empty_regions if mask else (),
         assessment,
+        _input_files(case, mask) if mask else (),
     )
-
-
-def write_case(folder: Path, case: ScoreCase) -> list[Path]:
-    """Write the channels and the label map of a case into a raw folder; returns the files that were read."""
-    image = read_first_channel(case.images)
-    mask = _read_mask(case, image)
-    files = CaseFiles(folder, case.name, case.file_ending, image)
-    reference = read_reference(case, image)
-    files.write_labels(mask.label_map if reference is None else reference)
-    del reference
-    write_input_channels(files, case.images, mask.label_map, case.layout, case.prior, case.prior_file)
-    sources = [*case.images, *_mask_files(case, mask), case.reference, case.prior_file]
-    return [path for source in sources if source is not None for path in _files_in(source)]
 
 
 def read_reference(case: ScoreCase, image: sitk.Image) -> sitk.Image | None:
@@ -174,15 +185,25 @@ def _clear_left_right_axis(image: sitk.Image) -> int | None:
     return axis if cosine >= _SMALLEST_LEFT_RIGHT_COSINE else None
 
 
-def _mask_files(case: ScoreCase, mask: InitialMask) -> list[Path]:
-    if not case.mask.is_dir():
-        return [case.mask]
-    available = list_images(case.mask)
-    return [available[name] for names in mask.files.values() for name in names] or list(available.values())
+def _input_files(case: ScoreCase, mask: InitialMask) -> tuple[Path, ...]:
+    masks = [case.mask]
+    if case.mask.is_dir():
+        available = list_images(case.mask)
+        masks = [available[name] for names in mask.files.values() for name in names] or list(available.values())
+    sources = [*case.images, *masks, case.reference, case.prior_file]
+    return tuple(path for source in sources if source is not None for path in _files_in(source))
 
 
 def _files_in(source: Path) -> list[Path]:
     return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+
+
+def _attempt(problems: list[str], step: Callable[[], Result]) -> Result | None:
+    try:
+        return step()
+    except InvalidInputError as error:
+        problems += error.problems
+        return None
 
 
 def _of_case(name: str, problems: list[str] | tuple[str, ...]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 The network's input channels are the images, one mask for each region, and the boundary prior P. Scores, error labels
 and how all this was made stand in `dataset.json`.
 
-Everything is checked before anything is written.
+Either everything fits and the data set appears as a whole, or all that is wrong is listed and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nnunet_weak.dataset_conversion.score_cases import CheckedCase, ScoreCase, c
 from nnunet_weak.dataset_conversion.score_inputs import ScoreInputs, gather_inputs
 from nnunet_weak.dataset_conversion.score_options import ScoreConversion, parse_options
 from nnunet_weak.dataset_conversion.score_report import (
+    MANY_MASK_CHANNELS,
     channel_names_from,
     common_left_right_axis,
     masks_report,
@@ -31,6 +32,7 @@ from nnunet_weak.dataset_conversion.score_tables import format_matched_table
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.parallel import run_tasks
 from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
+from nnunet_weak.volume_files import voxels_in_header
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +57,10 @@ def convert(
         OSError: The disk is full, for example; nothing was written.
     """
     problems = Problems()
+    target: Path | None = None
     if not options.dry_run:
         try:
-            target_folder(options.dataset_id, options.name, overwrite=options.overwrite)
+            target = target_folder(options.dataset_id, options.name, overwrite=options.overwrite)
         except InvalidInputError as error:
             problems.extend(error)
     if (options.prior.kind == "file") != (options.prior_folder is not None):
@@ -80,51 +83,36 @@ def convert(
     if inputs.table is not None:
         say(format_matched_table(inputs.table))
     cases = _score_cases(options, inputs)
-    checked = run_tasks(check_case, cases, processes=options.processes, description="Checking")
-    for case in checked:
-        problems.extend(InvalidInputError(case.problems))
-    names, axis = _report(options, inputs, [case for case in checked if not case.problems], problems, say)
     if not cases and not len(problems):
         problems.add(str(options.images), "no complete case: images, initial mask and score", "compare the names")
-    problems.raise_if_any("SCORE data set, nothing was written")
-    if options.dry_run:
+    _check_channels(options, inputs, problems, say)
+
+    def describe(checked: Sequence[CheckedCase]) -> RawDataset:
+        for case in checked:
+            problems.extend(InvalidInputError(case.problems))
+        names, axis = _report(options, inputs, [case for case in checked if not case.problems], say)
+        problems.raise_if_any("SCORE data set, nothing was written")
+        dataset = _raw_dataset(options, inputs, checked, names, axis, command)
+        _report_splits(dataset, say)
+        return dataset
+
+    if target is None or len(problems):
+        describe(run_tasks(check_case, cases, processes=options.processes, description="Checking"))
         say("Dry run: everything fits, nothing was written.")
         return None
-    dataset = RawDataset(
-        options.dataset_id,
-        options.name,
-        names,
-        {"background": 0, **{region.name: number for number, region in enumerate(options.regions, start=1)}},
-        _annotations(options, inputs, axis),
-        options.file_ending,
-        inputs.patients,
-        options.split_seed,
-        {
-            "command": [shortened(argument) for argument in command],
-            "options": options.to_json(),
-            "left_out": dict(inputs.left_out),
-            **provenance_of(checked),
-        },
-    )
-    tables = [path for path in (options.scores, options.patients) if path is not None]
-    roots = {
-        name: path
-        for name in ("images", "masks", "references", "prior_folder")
-        if isinstance(path := getattr(options, name), Path)
-    }
-    folder = write_raw_dataset(
-        dataset,
+    roots = {name: getattr(options, name) for name in ("images", "masks", "references", "prior_folder")}
+    write_raw_dataset(
+        target,
         cases,
         write_case,
-        overwrite=options.overwrite,
+        describe,
         processes=options.processes,
-        input_roots=roots,
-        further_inputs=tables,
+        input_roots={name: path for name, path in roots.items() if path is not None},
+        further_inputs=[path for path in (options.scores, options.patients) if path is not None],
     )
-    _report_splits(dataset, say)
-    say(f"Wrote {len(cases)} cases to {folder}")
+    say(f"Wrote {len(cases)} case{'s' if len(cases) != 1 else ''} to {target}")
     say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
-    return folder
+    return target
 
 
 @console_command
@@ -165,38 +153,67 @@ def _layout(options: ScoreConversion, image_channels: int) -> ChannelLayout:
     return ChannelLayout(image_channels, tuple(region.name for region in options.regions), options.prior.kind != "none")
 
 
-def _report(
-    options: ScoreConversion,
-    inputs: ScoreInputs,
-    checked: Sequence[CheckedCase],
-    problems: Problems,
-    say: Callable[[str], None],
-) -> tuple[tuple[str, ...], int | None]:
-    """Tell what the checks found; returns the names of the image channels and the left-right axis."""
-    if not checked:
-        return (), None
-    lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
-    lines += masks_report(checked)
-    axis, remark = common_left_right_axis(checked)
-    image_channels = len(checked[0].minima)
-    if options.channel_names is not None and len(options.channel_names) != image_channels:
-        given = " ".join(options.channel_names)
+def _check_channels(
+    options: ScoreConversion, inputs: ScoreInputs, problems: Problems, say: Callable[[str], None]
+) -> None:
+    """Whether the number of channels fits their names and the memory; from the images' headers alone."""
+    image_channels = len(next(iter(inputs.images.values()), ()))
+    names = options.channel_names
+    if names is not None and image_channels and len(names) != image_channels:
         problems.add(
-            f"--channel-names {given}",
+            f"--channel-names {' '.join(names)}",
             f"the images have {image_channels} channels",
             "name each channel once, in their order",
         )
-    names, remarks = channel_names_from(checked, options.channel_names)
     layout = _layout(options, image_channels)
-    largest = max(case.voxels for case in checked)
+    if len(layout.masks) > MANY_MASK_CHANNELS:
+        largest = max((voxels_in_header(paths[0]) for paths in inputs.images.values()), default=0)
+        for line in memory_report(len(layout.masks), layout.count, largest, options.allow_many_channels, problems):
+            say(line)
+
+
+def _report(
+    options: ScoreConversion, inputs: ScoreInputs, checked: Sequence[CheckedCase], say: Callable[[str], None]
+) -> tuple[tuple[str, ...], int | None]:
+    """Tell what was found; returns the names of the image channels and the left-right axis."""
+    if not checked:
+        return (), None
+    axis, remark = common_left_right_axis(checked)
+    names, remarks = channel_names_from(checked, options.channel_names)
     prior_lines, warnings = prior_report(checked, options.prior)
-    lines += [*([remark] if remark else []), *remarks, *prior_lines]
-    lines += memory_report(len(layout.masks), layout.count, largest, options.allow_many_channels, problems)
+    lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
+    lines += [*masks_report(checked), *([remark] if remark else []), *remarks, *prior_lines]
     if lines:
-        say("\n" + "\n".join(lines))
+        say("\n".join(["", *lines]))
     for warning in warnings:
         logger.warning(warning)
     return names, axis
+
+
+def _raw_dataset(
+    options: ScoreConversion,
+    inputs: ScoreInputs,
+    checked: Sequence[CheckedCase],
+    channel_names: tuple[str, ...],
+    left_right_axis: int | None,
+    command: Sequence[str],
+) -> RawDataset:
+    return RawDataset(
+        options.dataset_id,
+        options.name,
+        channel_names,
+        {"background": 0, **{region.name: number for number, region in enumerate(options.regions, start=1)}},
+        _annotations(options, inputs, left_right_axis),
+        options.file_ending,
+        inputs.patients,
+        options.split_seed,
+        {
+            "command": [shortened(argument) for argument in command],
+            "options": options.to_json(),
+            "left_out": dict(inputs.left_out),
+            **provenance_of(checked),
+        },
+    )
 
 
 def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None) -> WeakAnnotations:

@@ -96,12 +96,14 @@ def read_label_map(path: Path | str) -> sitk.Image:
     """
     image = read_image(path)
     array = sitk.GetArrayViewFromImage(image)
-    if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
-        example = float(array[array != np.rint(array)].flat[0])
-        raise InvalidInputError(
-            f"{path}: not a label map, it holds {example:g} "
-            "(remedy: write whole numbers; resample labels with nearest neighbour)"
-        )
+    if array.dtype.kind == "f":
+        for plane in array:  # a rounded copy of the whole volume would double the memory
+            if not np.array_equal(plane, np.rint(plane)):
+                example = float(plane[plane != np.rint(plane)].flat[0])
+                raise InvalidInputError(
+                    f"{path}: not a label map, it holds {example:g} "
+                    "(remedy: write whole numbers; resample labels with nearest neighbour)"
+                )
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise InvalidInputError(f"{path}: label values range from {low} to {high}, allowed are 0 to 65535")

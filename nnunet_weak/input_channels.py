@@ -8,6 +8,7 @@ differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from nnunet_weak.images import geometry_difference
 from nnunet_weak.priors import PriorOptions, boundary_prior
 
 PRIOR_STEPS = 255
-"""P is stored in 8 bits, as multiples of 1/255: noise in the image moves it by more, and float32 takes far more space."""
+"""P is stored in 8 bits, as multiples of 1/255: noise in the image moves it by more, and float32 takes more space."""
 
 
 def read_first_channel(paths: Sequence[Path]) -> sitk.Image:
@@ -32,22 +33,31 @@ def read_first_channel(paths: Sequence[Path]) -> sitk.Image:
     return _read_channel(paths[0])
 
 
-def check_further_channels(paths: Sequence[Path], first: sitk.Image) -> list[float]:
-    """Check the other image channels, one at a time, and return their lowest intensities.
+def check_further_channels(paths: Sequence[Path], first: sitk.Image) -> None:
+    """Check the other image channels, one at a time.
 
     Raises:
         InvalidInputError: See `read_image`; or a grid differs from the first channel's.
     """
-    minima = []
     for path in paths[1:]:
-        image = _read_channel(path)
-        difference = geometry_difference(first, image)
+        difference = geometry_difference(first, _read_channel(path))
         if difference:
             raise InvalidInputError(
                 f"{path}: not on the grid of {paths[0].name}: {difference} (remedy: register and resample it)"
             )
-        minima.append(float(sitk.GetArrayViewFromImage(image).min()))
-    return minima
+
+
+@dataclass(frozen=True)
+class WrittenChannels:
+    """What was seen while a case's channels were written.
+
+    Attributes:
+        minima: Lowest intensity of each image channel.
+        prior: P, before it was rounded; None without a prior channel.
+    """
+
+    minima: tuple[float, ...]
+    prior: sitk.Image | None
 
 
 def write_input_channels(
@@ -57,7 +67,7 @@ def write_input_channels(
     layout: ChannelLayout,
     prior: PriorOptions | None,
     prior_file: Path | None = None,
-) -> None:
+) -> WrittenChannels:
     """Write all input channels of a case.
 
     Mask channel k holds 0 and 1 (8 bits): where the initial mask is k. The prior holds multiples of 1/255.
@@ -72,26 +82,34 @@ def write_input_channels(
 
     Raises:
         InvalidInputError: Another number of images than the layout has, grids that differ, or a prior that cannot be
-        made. OSError: A file cannot be written.
+            made.
+        OSError: A file cannot be written.
     """
     if len(paths) != layout.images:
         names = ", ".join(path.name for path in paths)
         raise InvalidInputError(
             f"{files.name}: {len(paths)} image channels ({names}) where the data set has {layout.images}"
         )
-    files.write_image(0, paths[0], files.reference)
-    for channel, path in enumerate(paths[1:], start=1):
-        files.write_image(channel, path, _read_channel(path))
+    if layout.prior and prior is None:
+        raise InvalidInputError(f"{files.name}: the data set has a prior channel, and nothing says how to make it")
+    minima = []
+    for channel, path in enumerate(paths):
+        image = files.reference if channel == 0 else _read_channel(path)  # one at a time in memory, beside the first
+        files.write_image(channel, path, image)
+        minima.append(lowest_intensity(image))
     labels = sitk.GetArrayViewFromImage(mask)
     for region in range(1, len(layout.masks) + 1):
         files.write_channel(layout.images + region - 1, labels == region)
-    if layout.prior:
-        if prior is None:
-            raise InvalidInputError(f"{files.name}: the data set has a prior channel, and nothing says how to make it")
-        rounded = quantised_prior(
-            boundary_prior(files.reference, prior, mask if prior.needs_mask else None, prior_file)
-        )
-        files.write_channel(layout.count - 1, rounded, slope=1 / PRIOR_STEPS)
+    if not layout.prior or prior is None:
+        return WrittenChannels(tuple(minima), None)
+    made = boundary_prior(files.reference, prior, mask if prior.needs_mask else None, prior_file)
+    files.write_channel(layout.count - 1, quantised_prior(made), slope=1 / PRIOR_STEPS)
+    return WrittenChannels(tuple(minima), made)
+
+
+def lowest_intensity(image: sitk.Image) -> float:
+    """The lowest intensity of an image."""
+    return float(sitk.GetArrayViewFromImage(image).min())
 
 
 def quantised_prior(prior: sitk.Image) -> np.ndarray:

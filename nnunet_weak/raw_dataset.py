@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nnunet_weak import __version__
 from nnunet_weak.annotations import BLOCK, WeakAnnotations
@@ -37,6 +37,7 @@ from nnunet_weak.volume_files import WRITABLE_ENDINGS
 logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 NO_NORMALISATION = "noNorm"
 _FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -153,12 +154,25 @@ def target_folder(dataset_id: int, name: str, *, overwrite: bool) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class WrittenCase(Generic[Result]):
+    """What the writer of one case hands back.
+
+    Attributes:
+        result: Whatever `describe` needs to know of it.
+        inputs: The input files it was made of.
+    """
+
+    result: Result
+    inputs: tuple[Path, ...]
+
+
 def write_raw_dataset(
-    dataset: RawDataset,
+    target: Path,
     tasks: Sequence[Task],
-    write_case: Callable[[Path, Task], Iterable[Path]],
+    write_case: Callable[[Path, Task], WrittenCase[Result]],
+    describe: Callable[[list[Result]], RawDataset],
     *,
-    overwrite: bool = False,
     processes: int = 1,
     input_roots: Mapping[str, Path] | None = None,
     further_inputs: Iterable[Path] = (),
@@ -167,12 +181,11 @@ def write_raw_dataset(
     """Write a raw data set, complete or not at all.
 
     Args:
-        dataset: What it says beside the images.
+        target: Its folder, from `target_folder`. What stands there is replaced, once the new one is complete.
         tasks: What `write_case` needs to know of each case.
         write_case: Called as `write_case(folder, task)`, in parallel: writes the case's files below `folder` by means
-            of `CaseFiles`, and returns the input files it used.
-        overwrite: Whether to replace a data set of the same number and name; the old one is removed only when the new
-            one is complete.
+            of `CaseFiles`.
+        describe: Called with the results of all cases: what the data set says beside its images. May raise.
         processes: Number of processes.
         input_roots: Folders, by name, under which `conversion.json` lists the input files that lie in them.
         further_inputs: Input files that belong to no case: tables.
@@ -182,30 +195,31 @@ def write_raw_dataset(
         The folder.
 
     Raises:
-        InvalidInputError: See `target_folder`, and whatever `write_case` finds.
+        InvalidInputError: Whatever `write_case` and `describe` find.
         OSError: The disk is full, or a file cannot be read or written. Nothing new is left behind, an old data set
-        stays.
+            stays.
     """
-    target = target_folder(dataset.dataset_id, dataset.name, overwrite=overwrite)
     _report_leftovers(target)
     replacing = target.exists()
     with _appearing_at(target) as folder:
         for name in ("imagesTr", "labelsTr"):
             (folder / name).mkdir()
-        inputs = run_tasks(
+        written = run_tasks(
             partial(_write_and_fingerprint, write_case, folder),
             tasks,
             processes=processes,
             description="Writing",
             progress=progress,
         )
-        roots = dict(input_roots or {})
-        files = [entry for entries in inputs for entry in entries] + [_fingerprint(path) for path in further_inputs]
+        dataset = describe([result for result, _ in written])
+        if dataset.folder_name != target.name:
+            raise InvalidInputError(f"{target}: the data set is called {dataset.folder_name}")
+        files = [entry for _, entries in written for entry in entries] + [_fingerprint(path) for path in further_inputs]
         _write_json(folder / "dataset.json", dataset.dataset_json())
         splits = dataset.splits()
         if splits is not None:
             _write_json(folder / "splits_final.json", splits)
-        _write_json(folder / "conversion.json", _conversion(dataset, files, roots))
+        _write_json(folder / "conversion.json", _conversion(dataset, files, dict(input_roots or {})))
     if replacing:
         _report_stale(target)
     return target
@@ -272,9 +286,10 @@ def _report_stale(target: Path) -> None:
 
 
 def _write_and_fingerprint(
-    write_case: Callable[[Path, Task], Iterable[Path]], folder: Path, task: Task
-) -> list[dict[str, Any]]:
-    return [_fingerprint(path) for path in write_case(folder, task)]
+    write_case: Callable[[Path, Task], WrittenCase[Result]], folder: Path, task: Task
+) -> tuple[Result, list[dict[str, Any]]]:
+    written = write_case(folder, task)
+    return written.result, [_fingerprint(path) for path in written.inputs]
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

@@ -84,6 +84,17 @@ def is_plain_3d_file(path: Path) -> bool:
     return reader.GetDimension() == 3 and reader.GetNumberOfComponents() == 1
 
 
+def voxels_in_header(path: Path) -> int:
+    """Number of voxels that a file's header tells; 0 where there is none to read."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return 0
+    return int(np.prod(reader.GetSize(), dtype=np.int64))
+
+
 def writable_ending(path: Path | str) -> str:
     """The ending of a file name, checked to be one of `WRITABLE_ENDINGS`."""
     name = Path(path).name.lower()

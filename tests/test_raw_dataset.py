@@ -15,7 +15,7 @@ from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, WeakAnnotatio
 from nnunet_weak.case_files import CaseFiles, label_values
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.parallel import run_tasks
-from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
+from nnunet_weak.raw_dataset import RawDataset, WrittenCase, shortened, target_folder, write_raw_dataset
 from nnunet_weak.splits import make_splits
 from nnunet_weak.volume_files import write_volume
 
@@ -214,21 +214,20 @@ def test_fewer_cases_than_folds():
 # ---------------------------------------------------------------- the folder
 
 
-def write(data: RawDataset, source: Path, **options) -> Path:
-    tasks = list(data.annotations.cases)
-    fail = options.pop("fail", None)
+def write(data: RawDataset, source: Path, *, fail: BaseException | None = None, overwrite=False, processes=1) -> Path:
     return write_raw_dataset(
-        data,
-        tasks,
+        target_folder(7, "Test", overwrite=overwrite),
+        list(data.annotations.cases),
         partial(_write_task, source, fail),
-        progress=False,
+        lambda _: data,
+        processes=processes,
         input_roots={"images": source.parent},
-        **options,
+        progress=False,
     )
 
 
-def _write_task(source: Path, fail: BaseException | None, folder: Path, name: str) -> list[Path]:
-    return write_one(source, folder, name, fail)
+def _write_task(source: Path, fail: BaseException | None, folder: Path, name: str) -> WrittenCase[None]:
+    return WrittenCase(None, tuple(write_one(source, folder, name, fail)))
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:

@@ -377,9 +377,18 @@ def test_all_problems_are_told_at_once(study: Study, capsys: pytest.CaptureFixtu
     study.dataset.mkdir()
     assert study.convert("--channel-names", "T1", "T2") == 2
     message = capsys.readouterr().err
-    for part in ("5 problems", "exists already", "NaN", "6 is outside", "case_0", "case 'case_2'"):
+    for part in ("6 problems", "exists already", "NaN", "6 is outside", "case_0", "case 'case_2'"):
         assert part in message
     assert not list(study.dataset.iterdir())
+
+
+def test_problems_that_show_while_writing_are_all_told(study: Study, capsys: pytest.CaptureFixture[str]):
+    for number in (0, 2):
+        study.write(f"masks/case_{number}.nii.gz", study.mask()[1:])
+    assert study.convert() == 2
+    message = capsys.readouterr().err
+    assert "masks/case_0.nii.gz" in message and "masks/case_2.nii.gz" in message and "2 problems" in message
+    assert not list(study.raw.iterdir())
 
 
 def test_references_that_do_not_fit(study: Study, capsys: pytest.CaptureFixture[str]):
