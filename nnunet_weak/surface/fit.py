@@ -28,13 +28,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import ConvexHull, cKDTree
 from threadpoolctl import ThreadpoolController
 
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.surface.mesh import (
     closest_points,
     faces_around_vertices,
     icosphere,
     signed_volume,
     surface_area,
+)
+from nnunet_weak.surface.point_checks import (
+    RECOMMENDED_POINTS,
+    checked_points,
+    duplicate_warnings,
+    spacing_ratio,
+    spread_warnings,
+    stray_warnings,
 )
 from nnunet_weak.surface.sphere_kernel import (
     MAX_DEGREE,
@@ -45,19 +53,6 @@ from nnunet_weak.surface.sphere_kernel import (
 )
 
 FloatArray = NDArray[np.float64]
-
-MIN_POINTS = 4
-RECOMMENDED_POINTS = 10
-DUPLICATE_DISTANCE_MM = 0.1
-#: Smallest extent of the points relative to their largest; below it they lie in one plane.
-MIN_FLATNESS = 0.02
-#: A gap wider than this times the mean spacing of the points is reported.
-WIDE_GAP = 1.6
-#: A mean distance to the nearest other point below this times the mean spacing is reported.
-CLUMPED = 0.4
-#: A point farther from where the others put it than this times the median of all points is reported, from so many
-#: points on: clean points stayed below 12 in 90 clouds of 50 and more, most clicks 15 mm off a hippocampus did not.
-STRAY, MIN_POINTS_FOR_STRAY = 12.0, 30
 
 _ATTACHMENT_ROUNDS = 12
 _FIRST_SMOOTHING, _SMOOTHING = 0.3, 1e-3
@@ -140,8 +135,8 @@ def fit_surface(
         InvalidInputError: too few distinct points, points in one plane or on one line, not finite, bad options.
     """
     given = np.asarray(points_mm, dtype=float)
-    points = _checked_points(given, stiffness, noise_mm, subdivisions)
-    warnings = _duplicate_warnings(given, points)
+    points = checked_points(given, stiffness, noise_mm, subdivisions)
+    warnings = duplicate_warnings(given, points)
     with single_blas_thread():
         frame = LocalFrame.of(points)
         directions, faces = icosphere(subdivisions)
@@ -164,9 +159,9 @@ def fit_surface(
         )
     distances, _ = cKDTree(points).query(vertices)
     farthest = int(distances.argmax())
-    warnings += _spread_warnings(points, surface_area(vertices, faces), vertices[farthest], float(distances[farthest]))
+    warnings += spread_warnings(points, surface_area(vertices, faces), vertices[farthest], float(distances[farthest]))
     residuals = closest_points(given, vertices, faces, _rings(subdivisions), n_rings=2).distance
-    warnings += _stray_warnings(points, surface, frame.scale_mm)
+    warnings += stray_warnings(points, surface, _SMOOTHING, frame.scale_mm)
     return SurfaceFit(
         vertices_mm=vertices,
         faces=np.array(faces),
@@ -243,15 +238,9 @@ def _convexity(points: FloatArray) -> float:
     return min(max((0.08 - inside) / 0.08, 0.0), 1.0)
 
 
-def _spacing_ratio(points: FloatArray, area: float) -> float:
-    """Mean distance to the nearest other point, relative to the side of each point's share of the area."""
-    distances, _ = cKDTree(points).query(points, k=2)
-    return float(distances[:, 1].mean() / np.sqrt(area / len(points)))
-
-
 def _clumping_factor(points: FloatArray, area: float) -> float:
     """Unevenly spread points leave wide gaps to fill: stiffen the plate."""
-    return float(np.clip((0.85 / _spacing_ratio(points, area)) ** 2, 1, 5))
+    return float(np.clip((0.85 / spacing_ratio(points, area)) ** 2, 1, 5))
 
 
 def _smoothing(surface: SphereMap, points: FloatArray, noise: float) -> float:
@@ -283,108 +272,3 @@ def _rings(subdivisions: int) -> NDArray[np.int64]:
 def _blas_threads() -> ThreadpoolController:
     # Finding the loaded BLAS libraries takes milliseconds: once is enough.
     return ThreadpoolController()
-
-
-def _checked_points(given: FloatArray, stiffness: float, noise_mm: float, subdivisions: int) -> FloatArray:
-    """Distinct points, or an error with everything that is wrong."""
-    problems = Problems()
-    if not (np.isfinite(stiffness) and stiffness > 0):
-        problems.add("stiffness", f"must be a positive number; got {stiffness}", "use 1 for the default")
-    if not (np.isfinite(noise_mm) and noise_mm >= 0):
-        problems.add("noise_mm", f"must be 0 or a positive number of mm; got {noise_mm}", "use 0 for exact points")
-    if not 2 <= subdivisions <= 6:
-        problems.add("subdivisions", f"must be 2 to 6; got {subdivisions}", "use 4 for the default")
-    if given.ndim != 2 or given.shape[1] != 3:
-        problems.add("points", f"must be rows of three coordinates, shape (N, 3); got shape {given.shape}")
-        problems.raise_if_any("Surface fit")
-    finite = np.isfinite(given).all(axis=1)
-    if not finite.all():
-        rows = ", ".join(str(row) for row in np.flatnonzero(~finite)[:10])
-        problems.add("points", f"{(~finite).sum()} of {len(given)} are not finite (rows {rows})", "remove or redo them")
-    points = given[distinct_points(given)]
-    if len(points) < MIN_POINTS:
-        doubles = len(given) - len(points)
-        problems.add(
-            "points",
-            f"a closed surface needs at least {MIN_POINTS} distinct points; got {len(points)}"
-            + (f" ({doubles} more repeat them within {DUPLICATE_DISTANCE_MM} mm or are not finite)" if doubles else ""),
-            f"click at least {RECOMMENDED_POINTS} points all around the object, its tips first",
-        )
-    else:
-        extent = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-        if extent[2] < MIN_FLATNESS * extent[0]:
-            shape = "on one line" if extent[1] < MIN_FLATNESS * extent[0] else "in one plane"
-            problems.add(
-                "points",
-                f"all {len(points)} lie {shape} (extents {extent[0]:.3g}, {extent[1]:.3g}, {extent[2]:.3g} mm, root "
-                f"sum of squares; the smallest must be at least {MIN_FLATNESS:.0%} of the largest), so they bound no "
-                f"volume",
-                "click on several slices, or in more than one of the three views",
-            )
-    problems.raise_if_any("Surface fit")
-    return points
-
-
-def distinct_points(points_mm: FloatArray) -> NDArray[np.int64]:
-    """Rows of the finite points that do not repeat an earlier one within 0.1 mm, in order."""
-    rows = np.flatnonzero(np.isfinite(points_mm).all(axis=1))
-    if len(rows) < 2:
-        return rows
-    pairs = cKDTree(points_mm[rows]).query_pairs(DUPLICATE_DISTANCE_MM, output_type="ndarray")
-    dropped: set[int] = set()
-    for earlier, later in sorted(map(tuple, pairs.tolist())):
-        if earlier not in dropped:
-            dropped.add(later)
-    return np.array([row for number, row in enumerate(rows) if number not in dropped], dtype=np.int64)
-
-
-def _duplicate_warnings(given: FloatArray, points: FloatArray) -> list[str]:
-    warnings = []
-    if len(points) < len(given):
-        warnings.append(
-            f"{len(given) - len(points)} of {len(given)} points repeat another one within {DUPLICATE_DISTANCE_MM} mm "
-            f"and count once."
-        )
-    if len(points) < RECOMMENDED_POINTS:
-        warnings.append(
-            f"Only {len(points)} distinct points: the surface is a rough guess. {RECOMMENDED_POINTS} or more are "
-            f"better."
-        )
-    return warnings
-
-
-def _stray_warnings(points: FloatArray, surface: SphereMap, scale_mm: float) -> list[str]:
-    """Name points far from where the others would put them: left out one at a time, in closed form."""
-    if len(points) < MIN_POINTS_FOR_STRAY:
-        return []
-    matrix = surface.kernel(surface.attachments @ surface.attachments.T)
-    matrix.flat[:: len(points) + 1] += _SMOOTHING * surface.kernel.at_zero_angle
-    apart_mm = np.linalg.norm(surface.coefficients / np.diag(np.linalg.inv(matrix))[:, None], axis=1) * scale_mm
-    stray = np.flatnonzero(apart_mm > STRAY * np.median(apart_mm))
-    if not len(stray):
-        return []
-    named = ", ".join(
-        "(" + ", ".join(f"{value:.1f}" for value in points[row]) + f") by {apart_mm[row]:.1f} mm" for row in stray[:10]
-    )
-    return [f"{len(stray)} of {len(points)} points disagree with the others, LPS mm: {named}. Check for stray clicks."]
-
-
-def _spread_warnings(points: FloatArray, area: float, gap_location: FloatArray, gap: float) -> list[str]:
-    """Say where clicks are missing, if the largest gap is wide for so many points."""
-    spacing = float(np.sqrt(area / len(points)))
-    place = "(" + ", ".join(f"{value:.1f}" for value in gap_location) + ")"
-    warnings = []
-    if gap > WIDE_GAP * spacing:
-        warnings.append(
-            f"Points are missing on one side: the surface at {place} LPS mm is {gap:.1f} mm from the nearest point, "
-            f"while {len(points)} evenly spread points would leave at most about {spacing:.1f} mm. Add points there "
-            f"first."
-        )
-    ratio = _spacing_ratio(points, area)
-    if ratio < CLUMPED:
-        warnings.append(
-            f"Points are clumped: the nearest neighbour is on average {ratio * spacing:.1f} mm away, {ratio:.0%} of "
-            f"what the area allows; the surface was stiffened. Tips and extremes first, then fill gaps; the widest is "
-            f"at {place} LPS mm."
-        )
-    return warnings

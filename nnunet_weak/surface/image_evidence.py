@@ -31,8 +31,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.distance import cdist
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.surface.fit import SurfaceFit, distinct_points, single_blas_thread
+from nnunet_weak.surface.fit import SurfaceFit, single_blas_thread
 from nnunet_weak.surface.mesh import closest_points, icosphere, signed_volume, surface_area, vertex_normals
+from nnunet_weak.surface.point_checks import distinct_points
 from nnunet_weak.surface.rasterise import world_to_index
 
 FloatArray = NDArray[np.float64]

@@ -6,8 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.simulation.points import farthest_points
-from nnunet_weak.surface.fit import distinct_points, fit_surface
+from nnunet_weak.surface.fit import fit_surface
 from nnunet_weak.surface.mesh import closest_points, face_vectors, icosphere, signed_volume
+from nnunet_weak.surface.point_checks import distinct_points
 from nnunet_weak.surface.rasterise import rasterise_index
 
 RADII = np.array([20.0, 12.0, 8.0])
