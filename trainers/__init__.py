@@ -19,6 +19,8 @@ from nnunet_weak.trainers.score_ablations import (
     nnUNetTrainerSCOREPaperExact,
 )
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
+from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
+from nnunet_weak.trainers.weaknet_ablations import nnUNetTrainerWeakNetNoReconstruction
 
 __all__ = [
     "nnUNetTrainerRefineSeg",
@@ -36,4 +38,6 @@ __all__ = [
     "nnUNetTrainerSCORENoStability",
     "nnUNetTrainerSCOREPaperExact",
     "nnUNetTrainerSCOREPlus",
+    "nnUNetTrainerWeakNet",
+    "nnUNetTrainerWeakNetNoReconstruction",
 ]

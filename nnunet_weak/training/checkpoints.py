@@ -53,7 +53,7 @@ def read_own_entries(path: Path | str, trainer: str) -> dict[str, Any]:
     """
     checkpoint = torch.load(path, map_location="cpu", weights_only=False)
     remedy = "start a new training without --c; to begin from these weights give them with -pretrained_weights"
-    if KEY not in checkpoint:
+    if "trainer" not in checkpoint.get(KEY, {}):  # a stock one may have a threshold of ours
         raise InvalidInputError(
             f"{path}: written by {checkpoint.get('trainer_name')}, not by {trainer}, so it lacks what {trainer} "
             f"needs to continue (remedy: {remedy})"

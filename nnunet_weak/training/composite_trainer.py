@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 from torch._dynamo import OptimizedModule
@@ -12,6 +14,7 @@ from torch._dynamo import OptimizedModule
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.training.checkpoints import read_own_entries, split_checkpoint
 from nnunet_weak.training.composite import CompositeNetwork
+from nnunet_weak.training.threshold import DEFAULT_GAMMA, ENTRY, restore_bias, set_threshold, shifted_bias
 
 
 class CompositeTrainer(nnUNetTrainer):
@@ -19,7 +22,13 @@ class CompositeTrainer(nnUNetTrainer):
 
     Where `build_auxiliary_network` returns None the network is the stock one, and checkpoints differ in where the
     optimiser's state is.
+
+    Attributes:
+        gamma: Probability above which a voxel is foreground, written into the finished checkpoints; see `threshold`.
     """
+
+    gamma = DEFAULT_GAMMA
+    _loaded_gamma: float | None = None
 
     network: Any
     optimizer: Any
@@ -103,14 +112,39 @@ class CompositeTrainer(nnUNetTrainer):
         finally:
             self.optimizer = optimizer
         self.optimizer.load_state_dict(entries["optimizer_state"])
+        restore_bias(self._plain_network, entries)
+        self._loaded_gamma = entries[ENTRY]["gamma"] if ENTRY in entries else None
         self.load_training_state(entries)
         if self.has_auxiliary_network:
             self._plain_network.load_auxiliary_state_dict(entries["auxiliary_weights"])
 
+    def on_train_start(self) -> None:
+        """Stock; a threshold that the checkpoint had ends where training goes on."""
+        self._loaded_gamma = None
+        super().on_train_start()
+
+    def on_train_end(self) -> None:
+        """Stock, and the threshold into the finished checkpoints."""
+        super().on_train_end()
+        if self.gamma != DEFAULT_GAMMA and self.local_rank == 0:
+            for name in ("checkpoint_final.pth", "checkpoint_best.pth"):
+                path = Path(self.output_folder) / name
+                if path.is_file():
+                    set_threshold(path, self.gamma)
+
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Stock validation, which leaves deep supervision on whatever it was."""
-        super().perform_actual_validation(save_probabilities)
-        self.set_deep_supervision_enabled(self.enable_deep_supervision)
+        """Stock validation at the threshold; it leaves deep supervision on whatever it was."""
+        bias = self._plain_network.decoder.seg_layers[-1].bias
+        trained = bias.detach().clone()
+        gamma = self.gamma if self._loaded_gamma is None else self._loaded_gamma
+        try:
+            with torch.no_grad():
+                bias.copy_(shifted_bias(trained, gamma))
+            super().perform_actual_validation(save_probabilities)
+        finally:
+            with torch.no_grad():
+                bias.copy_(trained)
+            self.set_deep_supervision_enabled(self.enable_deep_supervision)
 
 
 class _NoOptimizer:
