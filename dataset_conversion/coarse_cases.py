@@ -1,0 +1,247 @@
+"""One case of a RefineSeg data set: checked, then written. Both run in worker processes. Arrays are (z, y, x)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunet_weak.annotations import ChannelLayout
+from nnunet_weak.case_files import CaseFiles
+from nnunet_weak.dataset_conversion.coarse_drawings import read_drawing
+from nnunet_weak.dataset_conversion.coarse_labels import DrawingCode, class_numbers
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images import geometry_difference, read_label_map, with_geometry_of
+from nnunet_weak.input_channels import (
+    check_further_channels,
+    lowest_intensity,
+    read_first_channel,
+    write_input_channels,
+)
+from nnunet_weak.raw_dataset import WrittenCase
+
+Result = TypeVar("Result")
+
+NEGATIVE_SUFFIX = "_not"
+"""Map `anna` holds what anna drew as being there, map `anna_not` what she drew as not being there."""
+
+_SPOILT = ".spoilt"
+
+
+@dataclass(frozen=True)
+class CoarseCase:
+    """A case's files and how to read them.
+
+    Attributes:
+        name: The case.
+        images: Its image channels.
+        positive: Positive drawing of each annotator who made one.
+        negative: Negative drawing of each annotator who made one.
+        reference: Its reference labels, if it is fully annotated.
+        code: What the values of drawings mean.
+        file_ending: Ending of the files to write.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    positive: Mapping[str, Path]
+    negative: Mapping[str, Path]
+    reference: Path | None
+    code: DrawingCode
+    file_ending: str = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class CheckedCoarseCase:
+    """What was found in a case's files.
+
+    Attributes:
+        name: The case.
+        problems: All that is wrong with them.
+        minima: Lowest intensity of each image channel.
+        drawn: Voxels drawn as each class, by map.
+        conflicts: Voxels that contradict each other, by description; only what occurs.
+        fully_annotated: Whether there is a reference.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+    minima: tuple[float, ...] = ()
+    drawn: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    conflicts: Mapping[str, int] = field(default_factory=dict)
+    fully_annotated: bool = False
+
+
+@dataclass(frozen=True)
+class CaseMaps:
+    """The annotation maps of a case.
+
+    Attributes:
+        maps: 0 = blank, k + 1 = class k; positive maps first of each annotator.
+        conflicts: As in `CheckedCoarseCase`.
+    """
+
+    maps: Mapping[str, np.ndarray]
+    conflicts: Mapping[str, int]
+
+
+def check_case(case: CoarseCase) -> CheckedCoarseCase:
+    """Read every file of a case and note what is wrong with each."""
+    return _processed(case, None)
+
+
+def write_case(folder: Path, case: CoarseCase) -> WrittenCase[CheckedCoarseCase]:
+    """Check a case and write its images, label map and annotation maps into a raw folder.
+
+    As soon as one case has a problem, the others are checked only, for the folder will not survive.
+    """
+    spoilt = folder / _SPOILT
+    checked = _processed(case, None if spoilt.exists() else folder)
+    if checked.problems:
+        spoilt.touch()
+    sources = [*case.images, *case.positive.values(), *case.negative.values(), case.reference]
+    return WrittenCase(checked, tuple(path for source in sources if source is not None for path in _files_in(source)))
+
+
+def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
+    problems: list[str] = []
+    try:
+        image = read_first_channel(case.images)
+    except InvalidInputError as error:
+        return CheckedCoarseCase(case.name, _of_case(case.name, error.problems))
+    found = _attempt(problems, lambda: read_maps(case, image)) or CaseMaps({}, {})
+    reference = _attempt(problems, lambda: read_reference(case, image))
+    drawn = {
+        name: tuple(int(count) for count in np.bincount(array.ravel(), minlength=case.code.num_classes + 1)[1:])
+        for name, array in found.maps.items()
+    }
+    if not problems and case.reference is None and not any(any(counts) for counts in drawn.values()):
+        problems.append("its drawings are blank (remedy: check --blank, draw something, or remove the drawings)")
+    minima: tuple[float, ...] = (lowest_intensity(image),)
+    if folder is None or problems:
+        _attempt(problems, lambda: check_further_channels(case.images, image))
+    else:
+        files = CaseFiles(folder, case.name, case.file_ending, image)
+        labels = first_positive(case, found.maps, image) if reference is None else reference
+        files.write_labels(with_geometry_of(labels, image))
+        for name, array in found.maps.items():
+            if any(drawn[name]):
+                files.write_annotation_map(name, with_geometry_of(array, image))
+        layout = ChannelLayout(len(case.images))
+        written = _attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
+        minima = written.minima if written is not None else minima
+    return CheckedCoarseCase(
+        case.name, _of_case(case.name, problems), minima, drawn, found.conflicts, case.reference is not None
+    )
+
+
+def read_maps(case: CoarseCase, image: sitk.Image) -> CaseMaps:
+    """Read all drawings of a case, and count where they contradict each other.
+
+    A negative drawing that excludes all targets says background, which goes into the positive map of the same
+    annotator wherever that is blank. Contradictions stay as they are drawn.
+
+    Raises:
+        InvalidInputError: Everything that is wrong with any of them.
+    """
+    problems: list[str] = []
+    conflicts: dict[str, int] = {}
+    maps: dict[str, np.ndarray] = {}
+    none = case.code.num_classes + 1
+    for annotator in dict.fromkeys([*case.positive, *case.negative]):
+        try:
+            positive = _codes(case.positive.get(annotator), annotator, image, case.code, conflicts, negative=False)
+            negative = _codes(case.negative.get(annotator), annotator, image, case.code, conflicts, negative=True)
+        except InvalidInputError as error:
+            problems += error.problems
+            continue
+        if negative is not None and (negative == none).any():
+            background = negative == none
+            positive = np.zeros_like(negative) if positive is None else positive
+            _count(conflicts, f"{annotator} draws a target and excludes all of them", background & (positive > 1))
+            positive[background & (positive == 0)] = 1
+            negative[background] = 0
+        if positive is not None:
+            maps[annotator] = positive
+        if negative is not None:
+            maps[annotator + NEGATIVE_SUFFIX] = negative
+    if problems:
+        raise InvalidInputError(problems)
+    for (one, a), (other, b) in combinations(maps.items(), 2):
+        kinds = {_is_negative(case, one), _is_negative(case, other)}
+        if kinds == {False}:
+            _count(conflicts, f"{one} and {other} draw different classes", (a > 0) & (b > 0) & (a != b))
+        elif len(kinds) == 2:
+            _count(conflicts, f"{one} and {other} contradict each other", (a > 0) & (a == b))
+    return CaseMaps(maps, conflicts)
+
+
+def first_positive(case: CoarseCase, maps: Mapping[str, np.ndarray], image: sitk.Image) -> np.ndarray:
+    """Label map of the first positive map, blank = ignore: what the stock trainer learns from."""
+    ignore = case.code.num_classes
+    for name, array in maps.items():
+        if not _is_negative(case, name):
+            return np.where(array > 0, array.astype(np.int32) - 1, ignore).astype(np.uint16)
+    return np.full(image.GetSize()[::-1], ignore, np.uint16)
+
+
+def read_reference(case: CoarseCase, image: sitk.Image) -> np.ndarray | None:
+    """Reference labels as classes 0 to K; None where there are none. They use the drawings' values, 0 is background."""
+    if case.reference is None:
+        return None
+    labels = read_label_map(case.reference)
+    difference = geometry_difference(image, labels)
+    if difference:
+        raise InvalidInputError(
+            f"{case.reference}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
+        )
+    return class_numbers(sitk.GetArrayViewFromImage(labels), case.code.targets, str(case.reference))
+
+
+def _codes(
+    path: Path | None,
+    annotator: str,
+    image: sitk.Image,
+    code: DrawingCode,
+    conflicts: dict[str, int],
+    *,
+    negative: bool,
+) -> np.ndarray | None:
+    if path is None:
+        return None
+    drawing = read_drawing(path, image, code, negative=negative)
+    if drawing.overlapping_voxels:
+        name = annotator + NEGATIVE_SUFFIX if negative else annotator
+        conflicts[f"segments of {name} overlap, the first-named stays"] = drawing.overlapping_voxels
+    return drawing.codes
+
+
+def _attempt(problems: list[str], function: Callable[[], Result]) -> Result | None:
+    try:
+        return function()
+    except InvalidInputError as error:
+        problems += error.problems
+        return None
+
+
+def _is_negative(case: CoarseCase, name: str) -> bool:
+    return name.endswith(NEGATIVE_SUFFIX) and name.removesuffix(NEGATIVE_SUFFIX) in case.negative
+
+
+def _count(conflicts: dict[str, int], what: str, where: np.ndarray) -> None:
+    voxels = int(where.sum())
+    if voxels:
+        conflicts[what] = voxels
+
+
+def _files_in(source: Path) -> list[Path]:
+    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+
+
+def _of_case(name: str, problems: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(problem if name in problem else f"{name}: {problem}" for problem in problems)
