@@ -13,10 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import SimpleITK as sitk
-
+from nnunet_weak.dicom import dicom_series
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images import list_images, read_image
+from nnunet_weak.images import list_images
 
 CaseLayout = Literal["auto", "files", "channels", "folders"]
 
@@ -39,7 +38,7 @@ def discover_cases(
 
     Returns:
         Channel files by case, sorted by case; the channels in the order of their numbers, of the suffixes, or of their
-        names. A DICOM series is represented by its folder; `read_case_image` reads either.
+        names. A DICOM series is represented by its folder; `nnunet_weak.images.read_case_image` reads either.
 
     Raises:
         InvalidInputError: Everything that is wrong, in one list: no images, a channel missing, other numbers of
@@ -73,35 +72,6 @@ def discover_cases(
     _check_names(found, problems, folder)
     problems.raise_if_any(str(folder))
     return {case: [channels[key] for key in channels] for case, channels in sorted(found.items())}
-
-
-def read_case_image(path: Path | str) -> sitk.Image:
-    """Read one channel of a case: an image file, or a folder with one DICOM series.
-
-    Raises:
-        InvalidInputError: As `nnunet_weak.images.read_image`; or the folder holds no series or several.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return read_image(path)
-    series = _dicom_series(path)
-    if len(series) != 1:
-        raise InvalidInputError(
-            f"{path}: {len(series)} DICOM series, one is needed (remedy: keep one series in each folder)"
-        )
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path), series[0]))
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise InvalidInputError(
-            f"{path}: unreadable DICOM series ({str(error).strip().splitlines()[-1].strip()})"
-        ) from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InvalidInputError(
-            f"{path}: a DICOM series of grey 3D images is needed (remedy: export the reconstructed slices)"
-        )
-    return image
 
 
 def why_not_a_case_name(name: str) -> str:
@@ -190,7 +160,7 @@ def _from_folders(
             problems.extend(error)
             continue
         if not images:
-            series = _dicom_series(subfolder)
+            series = dicom_series(subfolder)
             if len(series) == 1 and len(suffixes) < 2:
                 found[case] = {"": subfolder}
             else:
@@ -265,12 +235,3 @@ def _check_names(found: Iterable[str], problems: Problems, folder: Path) -> None
 
 def _shown(names: Sequence[str]) -> str:
     return ", ".join(name or "one file" for name in names)
-
-
-def _dicom_series(folder: Path) -> tuple[str, ...]:
-    previous = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it warns of every folder without DICOM files
-    try:
-        return tuple(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(previous)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from nnunet_weak.dicom import read_dicom_series
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.file_integrity import is_truncated, non_finite_voxels
 
@@ -83,6 +84,16 @@ def read_image(path: Path | str) -> sitk.Image:
                 f"{path}: {count} voxels are NaN or infinite (remedy: replace them, with air for example)"
             )
     return image
+
+
+def read_case_image(path: Path | str) -> sitk.Image:
+    """Read one channel of a case: an image file, or a folder with one DICOM series.
+
+    Raises:
+        InvalidInputError: As `read_image`; or the folder holds no series or several.
+    """
+    path = Path(path)
+    return read_dicom_series(path) if path.is_dir() else read_image(path)
 
 
 def read_label_map(path: Path | str) -> sitk.Image:

@@ -16,9 +16,8 @@ import SimpleITK as sitk
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
-from nnunet_weak.dataset_conversion.cases import read_case_image
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import geometry_difference
+from nnunet_weak.images import geometry_difference, read_case_image
 from nnunet_weak.priors import PriorOptions, boundary_prior
 
 PRIOR_STEPS = 255

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunet_weak.dataset_conversion.cases import discover_cases, read_case_image, why_not_a_case_name
+from nnunet_weak.dataset_conversion.cases import discover_cases, why_not_a_case_name
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images import read_case_image
 
 
 def touch(folder: Path, *names: str) -> None:

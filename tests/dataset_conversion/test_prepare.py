@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunet_weak import volume_files
-from nnunet_weak.cli.prepare import main
+from nnunet_weak.dataset_conversion.prepare import main
 from nnunet_weak.dataset_conversion.scores import main as convert
 
 SHAPE = (6, 8, 10)  # z, y, x

@@ -1,0 +1,48 @@
+"""Folders with one DICOM series, read through SimpleITK.
+
+World coordinates are LPS in mm. Slices are ordered by their positions, whatever their files are called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from nnunet_weak.errors import InvalidInputError
+
+
+def dicom_series(folder: Path) -> tuple[str, ...]:
+    """Identifiers of the DICOM series whose files lie in a folder."""
+    previous = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it warns of every folder without DICOM files
+    try:
+        return tuple(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(previous)
+
+
+def read_dicom_series(folder: Path) -> sitk.Image:
+    """Read the series of a folder as a 3D image.
+
+    Raises:
+        InvalidInputError: The folder holds no series or several, or one that is unreadable or not of grey 3D images.
+    """
+    series = dicom_series(folder)
+    if len(series) != 1:
+        raise InvalidInputError(
+            f"{folder}: {len(series)} DICOM series, one is needed (remedy: keep one series in each folder)"
+        )
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"{folder}: unreadable DICOM series ({str(error).strip().splitlines()[-1].strip()})"
+        ) from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise InvalidInputError(
+            f"{folder}: a DICOM series of grey 3D images is needed (remedy: export the reconstructed slices)"
+        )
+    return image
