@@ -59,6 +59,7 @@ class RawDataset:
         patients: Patient of each case, so that folds keep them together; None where each case is a patient.
         split_seed: Seed of the folds.
         provenance: What `conversion.json` says beside version, seed and input files: the command and its options.
+        texts: Further text files, tables for example: content by path in the folder.
     """
 
     dataset_id: int
@@ -70,6 +71,7 @@ class RawDataset:
     patients: Mapping[str, str] | None = None
     split_seed: int = SPLIT_SEED
     provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         problems = Problems()
@@ -220,6 +222,9 @@ def write_raw_dataset(
         if splits is not None:
             _write_json(folder / "splits_final.json", splits)
         _write_json(folder / "conversion.json", _conversion(dataset, files, dict(input_roots or {})))
+        for name, content in dataset.texts.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content, encoding="utf-8")
     if replacing:
         _report_stale(target)
     return target

@@ -1,0 +1,318 @@
+"""One case of a Weak-Net data set: templates fitted to its points, checked, then written. Both run in worker processes.
+
+Label maps are (z, y, x), points LPS mm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from nnunet_weak.annotations import ChannelLayout
+from nnunet_weak.case_files import CaseFiles
+from nnunet_weak.dataset_conversion.point_options import TemplateFit
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images import geometry_difference, read_label_map, with_geometry_of
+from nnunet_weak.input_channels import (
+    check_further_channels,
+    lowest_intensity,
+    read_first_channel,
+    write_input_channels,
+)
+from nnunet_weak.raw_dataset import WrittenCase
+from nnunet_weak.surface.fit import SurfaceFit, fit_surface
+from nnunet_weak.surface.image_evidence import follow_image
+from nnunet_weak.surface.mesh import write_mesh
+from nnunet_weak.surface.points import ObjectPoints, PointSet, check_points_in_image
+from nnunet_weak.surface.rasterise import rasterise
+
+TEMPLATES = "templates"
+"""Folder of the raw data set that holds meshes, sheets and tables: what a person looks at."""
+
+_SPOILT = ".spoilt"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class PointCase:
+    """A case's files and points.
+
+    Attributes:
+        name: The case.
+        images: Its image channels.
+        objects: Its objects, each with the name of its class.
+        files: The point files they came from.
+        reference: Its reference labels, if it is fully annotated.
+        classes: Values in reference label maps, by class, in the order of the labels.
+        fit: How templates are fitted.
+        file_ending: Ending of the files to write.
+        sheet: Whether to draw a sheet.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    objects: tuple[ObjectPoints, ...]
+    files: tuple[Path, ...]
+    reference: Path | None
+    classes: Mapping[str, tuple[int, ...]]
+    fit: TemplateFit = field(default_factory=TemplateFit)
+    file_ending: str = ".nii.gz"
+    sheet: bool = True
+
+
+@dataclass(frozen=True)
+class FittedObject:
+    """A template and how it fits.
+
+    Attributes:
+        points: What it was fitted to.
+        fit: The surface.
+        voxels: Number of voxels inside it.
+    """
+
+    points: ObjectPoints
+    fit: SurfaceFit
+    voxels: int
+
+
+@dataclass(frozen=True)
+class ObjectReport:
+    """What tables and reports say of an object; lengths in mm, by point where there are several."""
+
+    title: str
+    class_name: str
+    points: int
+    positions_mm: tuple[tuple[float, ...], ...]
+    point_names: tuple[str, ...]
+    residuals_mm: tuple[float, ...]
+    volume_mm3: float
+    voxels: int
+    gap_mm: float
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckedPointCase:
+    """What was found in a case's files.
+
+    Attributes:
+        name: The case.
+        problems: All that is wrong with them.
+        minima: Lowest intensity of each image channel.
+        objects: The fitted objects.
+        overlaps: Voxels claimed by two objects: (who has them, who has not).
+        warnings: What was noticed about points outside the image.
+        template_dice: Dice of template and reference by class, where there is one.
+        fully_annotated: Whether there is a reference.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+    minima: tuple[float, ...] = ()
+    objects: tuple[ObjectReport, ...] = ()
+    overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    template_dice: Mapping[str, float] = field(default_factory=dict)
+    fully_annotated: bool = False
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The templates of a case.
+
+    Attributes:
+        labels: Label map, (z, y, x): class k (from 1) inside its templates.
+        fitted: The objects, in the order of their classes.
+        overlaps: As in `CheckedPointCase`.
+    """
+
+    labels: NDArray[np.uint8]
+    fitted: tuple[FittedObject, ...]
+    overlaps: Mapping[tuple[str, str], int]
+
+
+def check_case(case: PointCase) -> CheckedPointCase:
+    """Read every file of a case, fit its templates, and note what is wrong."""
+    return _processed(case, None)
+
+
+def write_case(folder: Path, case: PointCase) -> WrittenCase[CheckedPointCase]:
+    """Check a case and write its images, label map, meshes and sheet into a raw folder.
+
+    As soon as one case has a problem, the others are checked only, for the folder will not survive.
+    """
+    spoilt = folder / _SPOILT
+    checked = _processed(case, None if spoilt.exists() else folder)
+    if checked.problems:
+        spoilt.touch()
+    sources = [*case.images, *case.files, case.reference]
+    return WrittenCase(checked, tuple(path for source in sources if source is not None for path in _files_in(source)))
+
+
+def fit_templates(
+    objects: Sequence[ObjectPoints], image: sitk.Image, classes: Sequence[str], options: TemplateFit
+) -> Templates:
+    """Fit a template to the points of each object and rasterise it; where two overlap the first-named class wins.
+
+    Args:
+        objects: Points with the names of their classes.
+        image: The grid, and the image that surfaces follow where that is asked for.
+        classes: Names of the classes in the order of their labels.
+        options: How to fit.
+
+    Raises:
+        InvalidInputError: Every object that cannot be fitted, with the reason.
+    """
+    problems: list[str] = []
+    fitted: list[FittedObject] = []
+    owner = np.zeros(image.GetSize()[::-1], np.uint16)
+    numbers = [0]
+    overlaps: dict[tuple[str, str], int] = {}
+    for one in sorted(objects, key=lambda one: list(classes).index(one.class_name)):
+        try:
+            fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
+            if options.follow_image:
+                fit = follow_image(fit, one.points_mm, image)
+        except InvalidInputError as error:
+            problems += [f"{one.title}: {problem}" for problem in error.problems]
+            continue
+        inside = sitk.GetArrayViewFromImage(rasterise(fit.vertices_mm, fit.faces, image)) > 0
+        if not inside.any():
+            problems.append(
+                f"{one.title}: its template of {fit.volume_mm3:.3g} mm3 holds no voxel centre "
+                "(remedy: check points and image, or leave the object out)"
+            )
+            continue
+        earlier = np.bincount(owner[inside], minlength=len(fitted) + 1)[1:]
+        overlaps |= {
+            (fitted[number].points.title, one.title): int(count) for number, count in enumerate(earlier) if count
+        }
+        fitted.append(FittedObject(one, fit, int(inside.sum())))
+        numbers.append(list(classes).index(one.class_name) + 1)
+        owner[inside & (owner == 0)] = len(fitted)
+    if problems:
+        raise InvalidInputError(problems)
+    return Templates(np.array(numbers, np.uint8)[owner], tuple(fitted), overlaps)
+
+
+def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | None:
+    """Reference labels as classes 0 to K; None where there are none."""
+    if case.reference is None:
+        return None
+    labels = read_label_map(case.reference)
+    difference = geometry_difference(image, labels)
+    if difference:
+        raise InvalidInputError(
+            f"{case.reference}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
+        )
+    values = sitk.GetArrayViewFromImage(labels)
+    classes = np.zeros(values.shape, np.uint8)
+    for number, known in enumerate(case.classes.values(), start=1):
+        classes[np.isin(values, known)] = number
+    unknown = sorted(set(np.unique(values[classes == 0]).tolist()) - {0})
+    if unknown:
+        raise InvalidInputError(
+            f"{case.reference}: holds the values {', '.join(map(str, unknown))}, which belong to no class "
+            "(remedy: say which values a class has, --classes liver=1,2 for example)"
+        )
+    return classes
+
+
+def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
+    problems: list[str] = []
+    try:
+        image = read_first_channel(case.images)
+    except InvalidInputError as error:
+        return CheckedPointCase(case.name, _of_case(case.name, error.problems))
+    source = case.files[0] if len(case.files) == 1 else None
+    warnings = _attempt(problems, lambda: check_points_in_image(PointSet(case.objects, source), image)) or []
+    templates = None
+    if not problems:
+        templates = _attempt(problems, lambda: fit_templates(case.objects, image, list(case.classes), case.fit))
+    reference = _attempt(problems, lambda: read_reference(case, image))
+    minima: tuple[float, ...] = (lowest_intensity(image),)
+    if folder is None or problems or templates is None:
+        _attempt(problems, lambda: check_further_channels(case.images, image))
+    else:
+        files = CaseFiles(folder, case.name, case.file_ending, image)
+        files.write_labels(with_geometry_of(templates.labels if reference is None else reference, image))
+        layout = ChannelLayout(len(case.images))
+        written = _attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
+        minima = written.minima if written is not None else minima
+        if templates.fitted:
+            _write_for_looking(folder / TEMPLATES, case, image, templates, reference)
+    return CheckedPointCase(
+        case.name,
+        _of_case(case.name, problems),
+        minima,
+        tuple(map(_report, templates.fitted)) if templates else (),
+        templates.overlaps if templates else {},
+        tuple(warnings),
+        _dice(case, templates, reference) if templates and reference is not None else {},
+        case.reference is not None,
+    )
+
+
+def _write_for_looking(
+    folder: Path, case: PointCase, image: sitk.Image, templates: Templates, reference: NDArray[np.uint8] | None
+) -> None:
+    meshes = folder / "meshes"
+    meshes.mkdir(parents=True, exist_ok=True)
+    for one in templates.fitted:
+        file_name = re.sub(r"[^\w.-]", "-", f"{case.name}_{one.points.title}.ply")
+        write_mesh(meshes / file_name, one.fit.vertices_mm, one.fit.faces)
+    if case.sheet:
+        from nnunet_weak.dataset_conversion.point_sheets import draw_sheet
+
+        sheets = folder / "sheets"
+        sheets.mkdir(parents=True, exist_ok=True)
+        draw_sheet(sheets / f"{case.name}.png", case.name, image, templates, reference)
+
+
+def _report(one: FittedObject) -> ObjectReport:
+    points = one.points
+    return ObjectReport(
+        points.title,
+        points.class_name,
+        len(points.points_mm),
+        tuple(tuple(float(value) for value in point) for point in points.points_mm),
+        tuple(points.label_of(row) for row in range(len(points.points_mm))),
+        tuple(float(value) for value in one.fit.residuals_mm),
+        one.fit.volume_mm3,
+        one.voxels,
+        one.fit.gap_mm,
+        one.fit.warnings,
+    )
+
+
+def _dice(case: PointCase, templates: Templates, reference: NDArray[np.uint8]) -> dict[str, float]:
+    result = {}
+    for number, name in enumerate(case.classes, start=1):
+        template, true = templates.labels == number, reference == number
+        if template.any():
+            result[name] = 2 * int((template & true).sum()) / int(template.sum() + true.sum())
+    return result
+
+
+def _attempt(problems: list[str], function: Callable[[], Result]) -> Result | None:
+    try:
+        return function()
+    except InvalidInputError as error:
+        problems += error.problems
+        return None
+
+
+def _files_in(source: Path) -> list[Path]:
+    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+
+
+def _of_case(name: str, problems: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(problem if name in problem else f"{name}: {problem}" for problem in problems)

@@ -1,0 +1,177 @@
+"""From images and a few points on the surface of each object to an nnU-Net raw data set for Weak-Net.
+
+`labelsTr` holds the rasterised templates that were fitted to the points; of a fully annotated case it holds the
+reference. `templates` holds what a person looks at: a mesh of each object (3D Slicer opens them), a sheet of each case,
+and tables of residuals and effort.
+
+Everything is checked before anything appears.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
+from nnunet_weak.cli.console import console_command
+from nnunet_weak.dataset_conversion.channel_names import channel_names_from
+from nnunet_weak.dataset_conversion.point_cases import (
+    TEMPLATES,
+    CheckedPointCase,
+    PointCase,
+    check_case,
+    write_case,
+)
+from nnunet_weak.dataset_conversion.point_inputs import PointInputs, gather_inputs
+from nnunet_weak.dataset_conversion.point_options import PointConversion, parse_options
+from nnunet_weak.dataset_conversion.point_report import template_tables, templates_report, templates_warnings
+from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.parallel import run_tasks
+from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
+
+logger = logging.getLogger(__name__)
+
+
+def convert(
+    options: PointConversion, say: Callable[[str], None] = logger.info, command: Sequence[str] = ()
+) -> Path | None:
+    """Check all inputs, fit the templates, report on them, and write the data set.
+
+    Args:
+        options: What to convert.
+        say: Takes the lines of the report.
+        command: The command line, for the record.
+
+    Returns:
+        The folder of the data set; None after a dry run.
+
+    Raises:
+        InvalidInputError: Everything that is wrong with the inputs, in one list; nothing was written.
+        OSError: The disk is full, for example; nothing was written.
+    """
+    problems = Problems()
+    target: Path | None = None
+    if not options.dry_run:
+        try:
+            target = target_folder(options.dataset_id, options.name, overwrite=options.overwrite)
+        except InvalidInputError as error:
+            problems.extend(error)
+    inputs = gather_inputs(options, problems)
+    cases = _point_cases(options, inputs)
+    if not cases and not len(problems):
+        problems.add(str(options.images), "no case has both images and points", "compare the names")
+    channels = len(next(iter(inputs.images.values()), ()))
+    if options.channel_names is not None and channels and len(options.channel_names) != channels:
+        problems.add(
+            f"--channel-names {' '.join(options.channel_names)}",
+            f"the images have {channels} channels",
+            "name each channel once, in their order",
+        )
+
+    def describe(checked: Sequence[CheckedPointCase]) -> RawDataset:
+        for case in checked:
+            problems.extend(InvalidInputError(case.problems))
+        names = _report(options, inputs, [case for case in checked if not case.problems], say)
+        problems.raise_if_any("Weak-Net data set, nothing was written")
+        return _raw_dataset(options, inputs, checked, names, command)
+
+    if target is None or len(problems):
+        describe(run_tasks(check_case, cases, processes=options.processes, description="Fitting"))
+        say("Dry run: everything fits, nothing was written.")
+        return None
+    roots = {name: getattr(options, name) for name in ("images", "points", "references")}
+    write_raw_dataset(
+        target,
+        cases,
+        write_case,
+        describe,
+        processes=options.processes,
+        input_roots={name: path for name, path in roots.items() if path is not None},
+        further_inputs=[options.patients] if options.patients is not None else [],
+    )
+    say(f"Wrote {len(cases)} case{'s' if len(cases) != 1 else ''} to {target}")
+    if options.sheets:
+        say(f"Look through {target / TEMPLATES / 'sheets'} before training.")
+    say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
+    return target
+
+
+@console_command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `nnunet_weak_convert_points`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    convert(parse_options(arguments), print, ["nnunet_weak_convert_points", *arguments])
+    return 0
+
+
+def _point_cases(options: PointConversion, inputs: PointInputs) -> list[PointCase]:
+    return [
+        PointCase(
+            case,
+            tuple(inputs.images[case]),
+            inputs.objects[case],
+            inputs.files[case],
+            inputs.references.get(case),
+            inputs.classes,
+            options.fit,
+            options.file_ending,
+            options.sheets,
+        )
+        for case in inputs.images
+    ]
+
+
+def _report(
+    options: PointConversion, inputs: PointInputs, checked: Sequence[CheckedPointCase], say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Tell what was found; returns the names of the image channels."""
+    if not checked:
+        return ()
+    names, remarks = channel_names_from(checked, options.channel_names)
+    lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
+    say("\n".join(["", *lines, *remarks, *templates_report(checked)]))
+    for warning in templates_warnings(checked, inputs.warnings):
+        logger.warning(warning)
+    return names
+
+
+def _raw_dataset(
+    options: PointConversion,
+    inputs: PointInputs,
+    checked: Sequence[CheckedPointCase],
+    channel_names: tuple[str, ...],
+    command: Sequence[str],
+) -> RawDataset:
+    annotations = WeakAnnotations(
+        method="weaknet",
+        channels=ChannelLayout(len(channel_names)),
+        cases={case.name: CaseAnnotation(fully_annotated=case.fully_annotated) for case in checked},
+    )
+    return RawDataset(
+        options.dataset_id,
+        options.name,
+        channel_names,
+        {"background": 0, **{name: number for number, name in enumerate(inputs.classes, start=1)}},
+        annotations,
+        options.file_ending,
+        inputs.patients,
+        options.split_seed,
+        {
+            "command": [shortened(argument) for argument in command],
+            "options": options.to_json(),
+            "left_out": dict(inputs.left_out),
+            "points": {case.name: {one.title: one.points for one in case.objects} for case in checked if case.objects},
+            "overlapping_voxels": {
+                case.name: {f"{winner}, {loser}": voxels for (winner, loser), voxels in case.overlaps.items()}
+                for case in checked
+                if case.overlaps
+            },
+        },
+        template_tables(checked),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))
