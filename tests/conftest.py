@@ -138,8 +138,9 @@ def mixed_dataset(workplace: Workplace) -> str:
     for path in sorted((phantoms / "labels").iterdir())[:2]:
         (references / path.name).write_bytes(path.read_bytes())
     workplace.run(
-        f"nnunet_weak_convert_scores --images {phantoms}/images --masks {phantoms}/initial_masks --scores {phantoms}/scores.csv "
-        f"--references {references} --regions proximal=1 shaft=2 distal=3 --prior local -d 512 -n MixedBones -np 1"
+        f"nnunet_weak_convert_scores --images {phantoms}/images --masks {phantoms}/initial_masks "
+        f"--scores {phantoms}/scores.csv --references {references} --regions proximal=1 shaft=2 distal=3 "
+        "--prior local -d 512 -n MixedBones -np 1"
     )
     return plan(workplace, "Dataset512_MixedBones", "3d_fullres")
 
@@ -152,16 +153,26 @@ def trained(workplace: Workplace, score_dataset: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_bare_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes an environment that has nnU-Net and all else, but not this package; returns its Python."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+        packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+        # A path line in a .pth file makes its packages importable, but runs none of its .pth files: ours, and
+        # editable installs.
+        others = sorted({sysconfig.get_path("purelib"), *site.getsitepackages()})
+        (Path(packages) / "others.pth").write_text("\n".join(others))
+        return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bare_python(make_bare_python: Callable[[str], Path]) -> Path:
     """Python of an environment that has nnU-Net and all else, but not this package."""
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-    # A path line in a .pth file makes its packages importable, but runs none of its .pth files: ours, and editable
-    # installs.
-    (Path(packages) / "others.pth").write_text("\n".join({sysconfig.get_path("purelib"), *site.getsitepackages()}))
-    return python
+    return make_bare_python("bare")
 
 
 @pytest.fixture
@@ -191,8 +202,9 @@ def trainer_factory(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 def plan(workplace: Workplace, dataset: str, configurations: str) -> str:
     number = dataset[7:10]
+    processes = " ".join("1" for _ in configurations.split())
     workplace.run(
-        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -np {' '.join('1' for _ in configurations.split())} --verify_dataset_integrity"
+        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -np {processes} --verify_dataset_integrity"
     )
     thin_plan = Path(__file__).parents[1] / "examples" / "thin_plan.py"
     workplace.run(f"{sys.executable} {thin_plan} {dataset} --features 4 --most 8")

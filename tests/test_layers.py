@@ -1,0 +1,205 @@
+"""The structure of the package: imports only go down, methods do not know each other, and what is light stays light.
+
+The layers are described in docs/design.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "nnunet_weak"
+FOLDERS = {
+    PACKAGE: ROOT / "nnunet_weak",
+    f"{PACKAGE}.trainers": ROOT / "trainers",
+    f"{PACKAGE}.dataset_conversion": ROOT / "dataset_conversion",
+}
+
+# From the top; what is not named here (surface, priors, images, morphology, errors, ...) is the foundation, below all.
+LAYERS = (
+    ("trainer_shims",),
+    ("trainers", "dataset_conversion"),
+    ("cli", "report"),
+    ("training",),
+    ("evaluation", "simulation"),
+    ("networks", "losses", "transforms"),
+)
+FOUNDATION = len(LAYERS)
+
+# In these folders a module belongs to the method whose word its name begins with.
+METHOD_FOLDERS = ("trainers", "dataset_conversion", "networks", "losses", "transforms")
+METHOD_WORDS = {
+    "score": ("score", "initial_masks", "prepare", "mask_morphology", "soft_masks"),
+    "refineseg": ("refineseg", "coarse", "annotat"),
+    "weaknet": ("weaknet", "point", "reconstruction"),
+}
+
+# Everything but training, and what is made for it.
+WITH_TORCH = ("trainers", "trainer_shims", "training", "networks", "losses", "transforms", "morphology")
+
+
+def find_modules() -> dict[str, Path]:
+    modules = {}
+    for name, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            modules[".".join([name, *(part for part in parts if part != "__init__")])] = path
+    return modules
+
+
+def imports_of(name: str, path: Path, modules: dict[str, Path]) -> set[str]:
+    """Modules of ours that a module imports anywhere in it, in functions and for type checking too."""
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = set()
+    for target in imported:
+        while target and target not in modules:  # a name in a module
+            target = target.rpartition(".")[0]
+        if target:
+            ours.add(target)
+    return ours - {name}
+
+
+MODULES = find_modules()
+IMPORTS = {name: imports_of(name, path, MODULES) for name, path in MODULES.items()}
+
+
+def part_of(module: str) -> str:
+    return (module.split(".") + [""])[1]
+
+
+def layer_of(module: str) -> int:
+    return next((index for index, parts in enumerate(LAYERS) if part_of(module) in parts), FOUNDATION)
+
+
+def method_of(module: str) -> str | None:
+    if part_of(module) not in METHOD_FOLDERS:
+        return None
+    name = module.rpartition(".")[2]
+    return next((method for method, words in METHOD_WORDS.items() if name.startswith(words)), None)
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_reader_of_imports_reads_them():
+    assert f"{PACKAGE}.losses.score" in IMPORTS[f"{PACKAGE}.trainers.score"]
+    assert layer_of(f"{PACKAGE}.trainers.score") < layer_of(f"{PACKAGE}.losses.score") < layer_of(f"{PACKAGE}.images")
+    assert method_of(f"{PACKAGE}.dataset_conversion.score_tables") == "score"
+    for parts in LAYERS:
+        for part in parts:
+            assert any(part_of(module) == part for module in MODULES), f"{part} is a layer and has no module"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module):
+    up = [target for target in IMPORTS[module] if layer_of(target) < layer_of(module)]
+    assert up == [], f"{module} imports from a layer above its own"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if layer_of(name) < FOUNDATION])
+def test_parts_of_one_layer_do_not_know_each_other(module):
+    # The report is made by a command, and networks, losses and transforms are one layer for reading's sake only.
+    allowed = {("cli", "report")}
+    sideways = [
+        target
+        for target in IMPORTS[module]
+        if layer_of(target) == layer_of(module)
+        and part_of(target) != part_of(module)
+        and (part_of(module), part_of(target)) not in allowed
+    ]
+    assert sideways == []
+
+
+def test_no_circular_imports():
+    # A package's own __init__ is loaded by all of its modules and may list them.
+    graph = {name: IMPORTS[name] for name in MODULES if MODULES[name].name != "__init__.py"}
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError with the cycle
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if method_of(name)])
+def test_methods_do_not_import_each_other(module):
+    foreign = [target for target in IMPORTS[module] if method_of(target) not in (None, method_of(module))]
+    assert foreign == [], f"{module} belongs to {method_of(module)}"
+
+
+def test_what_needs_no_torch_works_without():
+    light = [name for name in MODULES if part_of(name) not in WITH_TORCH]
+    code = f"""
+import importlib, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "nnunetv2"):
+            raise ModuleNotFoundError("torch and nnunetv2 are absent", name=name)
+sys.meta_path.insert(0, Absent())
+for name in {light!r}:
+    importlib.import_module(name)
+"""
+    run_python(code)
+
+
+def test_what_runs_in_every_python_process_is_light():
+    code = f"""
+import sys
+before = set(sys.modules)
+import {PACKAGE}._autoload
+import json
+print(json.dumps(sorted(set(sys.modules) - before - {{"json"}})))
+"""
+    loaded = json.loads(run_python(code).splitlines()[-1])
+    own = [name for name in loaded if name.startswith(PACKAGE)]
+    assert set(own) <= {PACKAGE, f"{PACKAGE}._autoload"}
+    assert {name.partition(".")[0] for name in loaded} - {PACKAGE} <= set(sys.stdlib_module_names)
+    assert IMPORTS[PACKAGE] == set() and IMPORTS[f"{PACKAGE}._autoload"] == set()
+    imported = [node for node in ast.walk(ast.parse(MODULES[f"{PACKAGE}._autoload"].read_text())) if is_import(node)]
+    assert [ast.unparse(node) for node in imported] == ["import os"]
+    assert not any(is_import(node) for node in ast.walk(ast.parse(MODULES[PACKAGE].read_text())))
+
+
+def is_import(node: ast.AST) -> bool:
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+def console_scripts() -> dict[str, str]:
+    section = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.scripts]")[1].split("\n[")[0]
+    return dict(re.findall(r'^(\S+) = "(\S+):main"$', section, flags=re.MULTILINE))
+
+
+def test_every_command_answers_help_without_loading_what_it_does_not_need():
+    """As users wait for it: torch alone takes seconds."""
+    code = f"""
+import contextlib, importlib, io, json, sys
+answers, seen = {{}}, set()
+for command, module in {console_scripts()!r}.items():
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            importlib.import_module(module).main(["--help"])
+    except SystemExit as stop:
+        code = stop.code
+    heavy = {{"torch", "nnunetv2", "matplotlib", "pandas", "skimage"}} & set(sys.modules)
+    answers[command] = [code, output.getvalue(), sorted(heavy - seen)]
+    seen |= heavy
+print(json.dumps(answers))
+"""
+    answers = json.loads(run_python(code).splitlines()[-1])
+    assert len(answers) >= 6
+    for command, (code, text, heavy) in answers.items():
+        assert code == 0 and text.startswith(f"usage: {command} "), command
+        assert heavy == [], f"{command} --help loads {heavy}"
