@@ -87,9 +87,7 @@ def dilate(
     return truncated_distance(mask, reach, spacing) <= _with_tolerance(radius)
 
 
-def erode(
-    mask: Tensor, radius: float | Tensor, spacing: Sequence[float], *, max_radius: float | None = None
-) -> Tensor:
+def erode(mask: Tensor, radius: float | Tensor, spacing: Sequence[float], *, max_radius: float | None = None) -> Tensor:
     """Erosion by a ball: the voxels of the mask farther than ``radius`` from every voxel that is not in it.
 
     The border of the array does not erode, since the mask may go on behind it. For padding to behave the same way, add

@@ -162,9 +162,7 @@ class _Canvas:
         self._largest: dict[int, int] = {}
         self.contour_length_mm, self.corners = 0.0, 0
 
-    def slices(
-        self, annotator: Annotator, seed: int
-    ) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.integer]]]:
+    def slices(self, annotator: Annotator, seed: int) -> Iterator[tuple[int, NDArray[np.integer], NDArray[np.integer]]]:
         """Index, truth and drawing of the slices to draw; among them one with a target if there is any."""
         n = annotator.every_nth_slice
         targets = np.flatnonzero(self.stack.any(axis=(1, 2)))

@@ -50,7 +50,7 @@ def test_the_bare_environment_lacks_the_package(workplace, bare_python):
 
 
 def test_prediction_without_the_package_is_byte_equal(workplace, trained, prediction, bare_python):
-    """Model folders carry the trainer's name in their own name, which stock prediction does not look at with -m style paths."""
+    """By the path of the model folder, as the folder's name holds our trainer's, which stock does not know."""
     script = workplace.root / "predict_folder.py"
     script.write_text(
         "if __name__ == '__main__':\n"
@@ -58,7 +58,8 @@ def test_prediction_without_the_package_is_byte_equal(workplace, trained, predic
     )
     output = workplace.root / "without_package"
     workplace.run(
-        f"{bare_python} {script} -i {workplace.root / 'imagesTs'} -o {output} -m {trained} -f 0 -device cpu -npp 1 -nps 1",
+        f"{bare_python} {script} -i {workplace.root / 'imagesTs'} -o {output} -m {trained} -f 0 -device cpu "
+        "-npp 1 -nps 1",
         nnUNet_extTrainer="",
     )
     assert len(prediction) == 2
@@ -160,7 +161,8 @@ def test_2d_trains_and_predicts(workplace, score_dataset, inputs):
     workplace.run("nnUNetv2_train 511 2d 0 -tr nnUNetTrainerSCOREPlus_tiny -device cpu")
     output = workplace.root / "predicted_2d"
     workplace.run(
-        f"nnUNetv2_predict -i {inputs} -o {output} -d 511 -c 2d -f 0 -tr nnUNetTrainerSCOREPlus_tiny -device cpu -npp 1 -nps 1"
+        f"nnUNetv2_predict -i {inputs} -o {output} -d 511 -c 2d -f 0 -tr nnUNetTrainerSCOREPlus_tiny -device cpu "
+        "-npp 1 -nps 1"
     )
     assert len(list(output.glob("*.nii.gz"))) == 2
 
@@ -185,8 +187,8 @@ def test_evaluation_of_the_prediction(workplace, score_dataset, prediction):
     output = workplace.root / "evaluation"
     labels = workplace.root / "nnUNet_raw" / score_dataset / "dataset.json"
     printed = workplace.run(
-        f"nnunet_weak_evaluate {workplace.root / 'with_package'} {phantoms}/labels --baseline initial={phantoms}/initial_masks "
-        f"--labels {labels} --output {output} -np 1"
+        f"nnunet_weak_evaluate {workplace.root / 'with_package'} {phantoms}/labels "
+        f"--baseline initial={phantoms}/initial_masks --labels {labels} --output {output} -np 1"
     )
     assert "proximal" in printed and "initial" in printed
     assert json.loads((output / "evaluation.json").read_text())

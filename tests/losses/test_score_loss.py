@@ -250,10 +250,7 @@ def test_log_probabilities_are_exact_for_saturated_logits(channels: int) -> None
     logits = torch.randn(2, channels, 4, 3, dtype=torch.float64) * 30
     log_p, log_not_p = log_probabilities(logits.float())
     exact = torch.stack(
-        [
-            logits[:, [c for c in range(channels) if c != k]].logsumexp(1) - logits.logsumexp(1)
-            for k in range(channels)
-        ],
+        [logits[:, [c for c in range(channels) if c != k]].logsumexp(1) - logits.logsumexp(1) for k in range(channels)],
         dim=1,
     )
     torch.testing.assert_close(log_p.double(), logits.log_softmax(1), rtol=1e-4, atol=1e-5)

@@ -155,8 +155,7 @@ def test_a_sample_has_the_same_loss_in_any_batch() -> None:
     together = ScorePlusLoss()(logits, targets)
     for index in range(3):
         cut = {
-            name: getattr(targets, name)[index : index + 1]
-            for name in ("masks", "quality", "error", "prior", "inside")
+            name: getattr(targets, name)[index : index + 1] for name in ("masks", "quality", "error", "prior", "inside")
         }
         alone = ScorePlusLoss()(logits[index : index + 1], replace(targets, **cut))
         for name, value in together.items():

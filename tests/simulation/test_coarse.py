@@ -60,9 +60,7 @@ def test_a_steady_hand_makes_no_error_and_leaves_the_stated_share_blank():
 
 def test_contour_length_of_a_disc_is_its_circumference_in_mm():
     labels = np.where(heart() == 1, 1, 0)[1:2]
-    drawing = draw_positive(
-        labels, SPACING_MM, replace(STEADY, erosion=0.25), num_classes=2, seed=0, background=False
-    )
+    drawing = draw_positive(labels, SPACING_MM, replace(STEADY, erosion=0.25), num_classes=2, seed=0, background=False)
     assert drawing.contour_length_mm == pytest.approx(2 * np.pi * 6, rel=0.1)
     assert drawing.drawn_voxels == (drawing.annotation > 0).sum() == drawing.counts.sum()
 
@@ -94,9 +92,7 @@ def test_every_nth_slice_leaves_the_others_blank_yet_meets_a_target():
 
 def test_slices_follow_the_largest_spacing_or_the_axis_asked_for():
     labels = heart()
-    turned = draw_positive(
-        np.moveaxis(labels, 0, 2), (*SPACING_MM[1:], SPACING_MM[0]), STEADY, num_classes=4, seed=0
-    )
+    turned = draw_positive(np.moveaxis(labels, 0, 2), (*SPACING_MM[1:], SPACING_MM[0]), STEADY, num_classes=4, seed=0)
     assert np.array_equal(np.moveaxis(turned.annotation, 2, 0), positive().annotation)
     sparse = replace(STEADY, every_nth_slice=5)
     across = positive(sparse, slice_axis=2)

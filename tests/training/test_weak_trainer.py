@@ -1,4 +1,7 @@
-"""The trainer base on a real, preprocessed data set: mixed supervision, exact continuation, refusals, distributed training."""
+"""The trainer base on a real, preprocessed data set.
+
+Mixed supervision, exact continuation, refusals, distributed training.
+"""
 
 from __future__ import annotations
 
