@@ -93,9 +93,8 @@ def prepare(options: Preparation) -> PreparedFiles:
     file_ending = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
     if annotations.method != "score":
         raise InvalidInputError(
-            f"{folder}: trained by the method '{annotations.method}', which needs the images alone (remedy: give "
-            "them to "
-            "nnUNetv2_predict as they are)"
+            f"{folder}: trained by the method '{annotations.method}', which needs the images alone "
+            "(remedy: give them to nnUNetv2_predict as they are)"
         )
     regions = _regions(annotations, options.regions)
     found = discover_cases(options.images, channel_suffixes=options.channel_suffixes, layout=options.case_layout)

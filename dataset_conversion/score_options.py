@@ -142,9 +142,12 @@ def _prior_fields(texts: Sequence[str]) -> dict[str, float]:
 
 _EPILOG = """
 example: 40 CTs with TotalSegmentator's masks, scored in a spreadsheet with the columns case, region, quality, error
-  images/case_01.nii.gz                               masks/case_01/segmentations/humerus_left.nii.gz,
-  rib_left_1.nii.gz, ... nnunet_weak_convert_scores --images images --masks masks --scores scores.xlsx \\
+  images/case_01.nii.gz
+  masks/case_01/segmentations/humerus_left.nii.gz, humerus_right.nii.gz, rib_left_1.nii.gz, ...
+
+  nnunet_weak_convert_scores --images images --masks masks --scores scores.xlsx \\
       --regions humerus=humerus_left,humerus_right 'ribs=rib_*' -d 511 -n HumerusScore --dry-run
+
 Look at the table it prints, then run it again without --dry-run, and go on with
   nnUNetv2_plan_and_preprocess -d 511 --verify_dataset_integrity
   nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE

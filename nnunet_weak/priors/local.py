@@ -37,9 +37,8 @@ def local_prior(around: Neighbourhood, shell_mm: float, reach_mm: float) -> np.n
     values, inside = around.intensities[at].astype(np.float32), around.inside[at]
     if inside.all() or not inside.any():
         return _uninformative(around, "there is nothing around it, or nothing in it")
-    sign = (
-        1.0 if values[inside].mean() >= values[~inside].mean() else -1.0
-    )  # means, as the median voxel of a bone may be marrow
+    # Means, as the median voxel of a bone may be marrow.
+    sign = 1.0 if values[inside].mean() >= values[~inside].mean() else -1.0
     values *= sign
     threshold = otsu_threshold(values)
     low = _above_median(values[~inside])

@@ -68,9 +68,8 @@ class nnUNetTrainerWeak(CompositeTrainer):
 
     Raises:
         InvalidInputError: The data set lacks our block or is of another method, its block is older than the raw one,
-        or the
-            configuration is one that weak supervision does not work with (cascade, region-based training, a network
-            without a U-Net's encoder and decoder).
+            or the configuration is one that weak supervision does not work with (cascade, region-based training, a
+            network without a U-Net's encoder and decoder).
     """
 
     method: str
@@ -305,10 +304,8 @@ class nnUNetTrainerWeak(CompositeTrainer):
         if not self._selects_by_weak_loss:
             super().on_epoch_end()
         else:
-            best_dice, self._best_ema = (
-                self._best_ema,
-                math.inf,
-            )  # keeps stock from selecting by agreement with the weak labels
+            # Keeps stock from selecting by agreement with the weak labels.
+            best_dice, self._best_ema = self._best_ema, math.inf
             try:
                 super().on_epoch_end()
             finally:
