@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 METHOD ?= score
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-all lint clean
+.PHONY: help setup demo test test-fast lint clean
 
 help:
 	@echo "make demo           train and evaluate on phantoms (METHOD=score)"
-	@echo "make test           all tests but the very slow ones"
+	@echo "make test           all tests"
+	@echo "make test-fast      without those that run nnU-Net's commands or take more than five seconds"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove environment and demo"
 
@@ -28,6 +29,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m 'not slow and not training'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -72,8 +72,7 @@ def memory_report(
     advice = "group regions of a kind, for example --regions 'ribs=rib_*' 'spine=vertebrae_*'"
     text = (
         f"{channels} input channels of {largest_voxels / 1e6:.3g} million voxels take about {gib:.2g} GiB in each of "
-        "nnU-Net's "
-        "preprocessing processes, and as much again while resampling"
+        "nnU-Net's preprocessing processes, and as much again while resampling"
     )
     if gib > MEMORY_LIMIT_GIB and not allowed:
         problems.add(f"{mask_channels} mask channels", text, f"{advice}; or insist with --allow-many-channels")
@@ -102,8 +101,7 @@ def prior_report(checked: Sequence[CheckedCase], prior: PriorOptions) -> tuple[l
         if auc < INFORMATIVE_AUC:
             warnings.append(
                 f"The prior '{prior.kind}' hardly tells right from wrong near the boundary (AUC {auc:.2f}): SCORE "
-                "will not improve these masks "
-                "by it. Compare --prior local, posterior and gradient with --dry-run, or give one of your own with "
+                "will not improve these masks by it. Compare --prior local, posterior and gradient with --dry-run, or give one of your own with "
                 "--prior file=DIR"
             )
     return lines, warnings

@@ -18,8 +18,8 @@ prior channels has a wider first convolution, so a stock checkpoint is refused. 
 convolution has the new channels at zero.
 
 example: continue from a bone model trained on CT alone
-  nnunet_weak_inflate_checkpoint
-  nnUNet_results/Dataset300_Bones/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth \\
+  nnunet_weak_inflate_checkpoint \\
+      "$nnUNet_results/Dataset300_Bones/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth" \\
       -d 511 -c 3d_fullres -o bones_for_511.pth
   nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE -pretrained_weights bones_for_511.pth
 """

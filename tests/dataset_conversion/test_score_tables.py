@@ -459,9 +459,8 @@ def test_raters_median_and_union(tmp_path):
 def test_duplicates(tmp_path):
     header, row = "case,region,quality,error,rater\n", "c1,a,3,under,"
     message = problems_of(write(tmp_path, f"{header}{row}Ann\n{row}Bob\nC1.nii.gz,A,3,under,ann \n"))
-    assert (
-        "row 4: c1, a by ann was scored in row 2 already" in message
-    )  # spellings of case, region and rater do not hide it
+    # Spellings of case, region and rater do not hide it.
+    assert "row 4: c1, a by ann was scored in row 2 already" in message
     message = problems_of(write(tmp_path, "case,a quality,a error,b quality,b error\nc1,3,1,4,1\nc1,3,1,4,1\n"))
     assert message.count("row 3") == 1 and "c1, a, b was scored in row 2" in message and "'rater'" in message
 

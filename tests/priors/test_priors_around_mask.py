@@ -46,9 +46,8 @@ def test_depth_equals_scipy_on_both_sides() -> None:
 @pytest.mark.parametrize("locality_mm", [0.0, 6.0])
 def test_posterior_separates_two_gaussians(locality_mm: float) -> None:
     rng = np.random.default_rng(0)
-    image = np.where(TRUTH, rng.normal(80, 10, SHAPE), rng.normal(120, 10, SHAPE)).astype(
-        np.float32
-    )  # the structure is the darker
+    # The structure is the darker.
+    image = np.where(TRUTH, rng.normal(80, 10, SHAPE), rng.normal(120, 10, SHAPE)).astype(np.float32)
     prior = _prior(image, MASK, kind="posterior", locality_mm=locality_mm, mask_weight_per_mm=0)
     near = np.abs(signed_depth_mm(MASK, SPACING)) < 5
     assert prior[TRUTH & near].mean() > 0.85
