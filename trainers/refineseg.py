@@ -16,6 +16,7 @@ from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.losses.refineseg import negative_loss, positive_loss
 from nnunet_weak.networks.annotated_output import AnnotatedOutput
 from nnunet_weak.networks.annotation_heads import AnnotationHeads
+from nnunet_weak.training.checkpoints import HEADS_KEY
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 
 
@@ -67,6 +68,12 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
                 patch_size=patch_size,
             )
         )
+
+    def training_state(self) -> dict[str, Any]:
+        """Also what the annotation heads are like, for `nnunet_weak_annotators`."""
+        heads = self._plain_network.auxiliary.heads
+        facts = {"strategies": list(heads.strategies), "per_image": heads.per_image}
+        return {**super().training_state(), HEADS_KEY: facts}
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """AdamW, the paper's, with nnU-Net's schedule."""

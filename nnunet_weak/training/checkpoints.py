@@ -18,6 +18,7 @@ from nnunet_weak import __version__
 from nnunet_weak.errors import InvalidInputError
 
 KEY = "nnunet_weak"
+HEADS_KEY = "annotation_heads"  # among ours: what RefineSeg's heads are like
 STOCK_TRAINER = "nnUNetTrainer"
 
 
