@@ -1,6 +1,6 @@
 r"""SCOREPlus: the SCORE loss with error types used as certainty, soft targets and one common normaliser.
 
-Not in the paper. Three changes to :mod:`nnunet_weak.losses.score`, which has the definitions of the inputs:
+Not in the paper. Four changes to :mod:`nnunet_weak.losses.score`, which has the definitions of the inputs:
 
 **Certainty.** An error type says where a mask is right, not only where it is wrong. An under-segmented region is right
 up to its edge, so all of it is held and only the outer half of the band is corrected. Outside of an over-segmented
@@ -21,6 +21,10 @@ a score does, with weight 0, so the voxels nearest to it stay unsupervised.
 
 **One normaliser.** The sum of all weighted voxel terms of a sample over the sum of their weights: ``weight_stability``
 for held voxels, ``weight_correction`` times w_k for corrected ones.
+
+**Dice of what is held.** Held voxels are labelled voxels, so nnU-Net's own answer to small structures applies to them:
+a soft Dice over the regions present, on held voxels only. Without it the background, most of every patch, rules the
+common normaliser and thin networks or short schedules miss the smaller regions.
 
 The loss describes the masks it is given. Its certainty is about the annotated mask, so a trainer that augments masks
 should show the augmented ones to the network and the ones before augmentation, with their scores, to this loss.
@@ -47,12 +51,14 @@ class ScorePlusOptions:
         eta: Half the width of the band, in the unit of the spacing of the targets.
         weight_stability: Weight of a voxel that is held.
         weight_correction: Weight of a corrected voxel of a region with q = 0; it falls with w_k = (5 - q_k) / 5.
+        weight_dice: Weight of the Dice term, whose range is 0 to 1.
         use_prior: False puts P = 0.5 everywhere.
     """
 
     eta: float = 2.0
     weight_stability: float = 1.0
     weight_correction: float = 1.0
+    weight_dice: float = 1.0
     use_prior: bool = True
 
 
@@ -86,15 +92,15 @@ class ScorePlusLoss(nn.Module):
     def forward(self, logits: Tensor, targets: RegionTargets) -> dict[str, Tensor]:
         """The terms of :func:`score_plus_loss`, which are weighted already, and their sum as ``total``; ``(B,)``."""
         terms = score_plus_loss(logits, targets, self.options)
-        return {**terms, "total": terms["stability"] + terms["expansion"] + terms["subtraction"]}
+        return {**terms, "total": torch.stack(list(terms.values())).sum(0)}
 
 
 def score_plus_loss(
     logits: Tensor, targets: RegionTargets, options: ScorePlusOptions | None = None
 ) -> dict[str, Tensor]:
-    """Weighted voxel terms over the sum of all weights, split by the domain they come from.
+    """Weighted voxel terms over the sum of all weights, split by the domain they come from, and the Dice of held voxels.
 
-    Their sum is a weighted mean of cross-entropies. A sample has the same value in any batch; without any supervised
+    The first three add up to a weighted mean of cross-entropies. A sample has the same value in any batch; without any supervised
     voxel it is 0 with zero gradient.
 
     Args:
@@ -103,7 +109,7 @@ def score_plus_loss(
         options: Hyperparameters.
 
     Returns:
-        ``stability`` (held voxels), ``expansion`` (outer half-bands) and ``subtraction`` (inner half-bands).
+        ``stability`` (held voxels), ``expansion`` (outer half-bands), ``subtraction`` (inner half-bands) and ``dice``.
 
     Shape:
         - logits: ``(B, K + 1, *spatial)``. Each result is ``(B,)``.
@@ -127,7 +133,27 @@ def score_plus_loss(
     weights = weights + (region_weight * domains.inner).flatten(1).sum(1) + outer_weight.flatten(1).sum(1)
     weights = torch.where(weights > 0, weights, 1.0)
     terms = {"stability": held, "expansion": outer, "subtraction": inner}
-    return {name: term.flatten(1).sum(1) / weights for name, term in terms.items()}
+    means = {name: term.flatten(1).sum(1) / weights for name, term in terms.items()}
+    return {**means, "dice": options.weight_dice * held_dice_loss(log_p, domains.stability)}
+
+
+def held_dice_loss(log_p: Tensor, held: Tensor) -> Tensor:
+    """One minus the soft Dice on held voxels, a mean over the regions that are held anywhere; 0 where none is.
+
+    Args:
+        log_p: Log-probabilities ``(B, K + 1, *spatial)``.
+        held: Boolean ``(B, K + 1, *spatial)``, exclusive; background first.
+
+    Returns:
+        One value per sample, ``(B,)``.
+    """
+    known = held.any(1, keepdim=True)
+    p = torch.where(known, log_p.exp(), 0.0)[:, 1:].flatten(2)
+    target = held[:, 1:].flatten(2)
+    size = target.sum(2)
+    dice = 2 * torch.where(target, p, 0.0).sum(2) / (p.sum(2) + size).clamp_min(1)
+    present = size > 0
+    return torch.where(present, 1 - dice, 0.0).sum(1) / present.sum(1).clamp_min(1)
 
 
 def soft_cross_entropy(log_p: Tensor, log_p_background: Tensor, prior: Tensor) -> Tensor:

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from nnunet_weak.losses.score import RegionTargets
-from nnunet_weak.losses.score_plus import ScorePlusLoss, ScorePlusOptions, score_plus_domains, score_plus_loss
+from nnunet_weak.losses.score_plus import (
+    ScorePlusLoss,
+    ScorePlusOptions,
+    held_dice_loss,
+    score_plus_domains,
+    score_plus_loss,
+)
 
 NAN = math.nan
 WIDTH_OF_ROWS = 6
@@ -95,7 +101,7 @@ def test_values_by_hand() -> None:
     soft = -0.25 * math.log(0.8) - 0.75 * math.log(0.2)
     assert terms["expansion"].item() == pytest.approx(4 * 0.6 * soft / weights, rel=1e-5)
     assert terms["subtraction"].item() == 0
-    assert terms["total"].item() == pytest.approx(sum(terms[n].item() for n in ("stability", "expansion")), rel=1e-6)
+    assert terms["total"].item() == pytest.approx(sum(terms[n].item() for n in ("stability", "expansion", "dice")), rel=1e-6)
 
 
 def test_a_shared_voxel_divides_the_prior_and_averages_the_weight() -> None:
@@ -204,3 +210,14 @@ def test_finite_in_half_precision_and_autocast(dtype: torch.dtype) -> None:
     total.sum().backward()
     assert total.dtype == torch.float32 and total.isfinite().all()
     assert logits.grad is not None and logits.grad.isfinite().all()
+
+
+def test_dice_of_held_voxels_by_hand() -> None:
+    """Three held voxels of region 1 at p = 0.5, two held background voxels at p = 0.25, one free voxel at p = 1."""
+    p = torch.tensor([0.5, 0.5, 0.5, 0.25, 0.25, 1 - 1e-7]).view(1, 1, 1, 6)
+    log_p = torch.cat([1 - p, p], dim=1).log()
+    region = torch.tensor([1, 1, 1, 0, 0, 0], dtype=torch.bool).view(1, 1, 1, 6)
+    background = torch.tensor([0, 0, 0, 1, 1, 0], dtype=torch.bool).view(1, 1, 1, 6)
+    value = held_dice_loss(log_p, torch.cat([background, region], dim=1))
+    assert value.item() == pytest.approx(1 - 2 * 1.5 / (1.5 + 0.5 + 3), rel=1e-5)
+    assert held_dice_loss(log_p, torch.cat([background, region & False], dim=1)).item() == 0
