@@ -2,8 +2,8 @@
 
 For magnetic resonance images and whatever is neither bright nor dark throughout. P = p_in / (p_in + p_out) with equal
 weights of both classes, from histograms of the inner part of a region and of the shell around it. They are kept per
-place, since what surrounds a structure changes along it, and so does the coil's gain: on hippocampi P then ranks the
-voxels near the boundary with an AUC of 0.77 instead of 0.71.
+place, since what surrounds a structure changes along it, and so does the coil's gain: on hippocampi intensities
+then rank the voxels near the boundary with an AUC of 0.77 instead of 0.71, and of 0.86 with the depth in the mask.
 """
 
 from __future__ import annotations
