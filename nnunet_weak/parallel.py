@@ -68,12 +68,12 @@ def _run_in_processes(
         processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(logging.getLogger().level,),
+        initargs=(logging.getLogger("nnunet_weak").getEffectiveLevel(),),
     )
     try:
         futures: list[Future[Result]] = [executor.submit(function, task) for task in tasks]
         for future in futures:
-            future.add_done_callback(lambda _: bar.update())
+            future.add_done_callback(lambda done: None if done.cancelled() else bar.update())
         wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:  # the first failure in time may stand anywhere; those before it may not have run
             if future.done() and future.exception() is not None:
@@ -103,5 +103,6 @@ def _counted(function: Callable[[Task], Result], task: Task, bar: tqdm) -> Resul
 def _start_worker(log_level: int) -> None:
     # Ctrl-C reaches all processes of a terminal at once; the first one alone answers it and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=log_level, format="%(levelname)s %(message)s")
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    logging.getLogger("nnunet_weak").setLevel(log_level)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -22,7 +22,8 @@ def console_command(main: Main) -> Main:
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+        logging.getLogger("nnunet_weak").setLevel(logging.INFO)  # other packages' remarks are not for our users
         try:
             return main(argv)
         except InvalidInputError as error:

@@ -62,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from nnunet_weak import __version__
     from nnunet_weak.evaluation import compare, evaluate_folders, summarise
-    from nnunet_weak.evaluation.folders import available_cores
     from nnunet_weak.evaluation.metrics import METRICS
     from nnunet_weak.evaluation.record import comparison_table, summary_table, write_csv, write_in_place, write_json
+    from nnunet_weak.parallel import default_processes
 
     patients = _read_patients(arguments.patients, methods, arguments.reference) if arguments.patients else None
     scheme = _scheme(arguments)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         scheme,
         nsd_tolerance_mm=arguments.nsd_tolerance_mm,
         allow_missing=arguments.allow_missing,
-        processes=arguments.np or available_cores(),
+        processes=arguments.np or default_processes(),
         progress=True,
     )
     summary = summarise(frame)

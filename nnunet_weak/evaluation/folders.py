@@ -6,30 +6,20 @@ Cases are paired by file name without ending. Every prediction has to lie on the
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pandas as pd
 import SimpleITK as sitk
-from tqdm import tqdm
 
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.evaluation.labels import LabelScheme
 from nnunet_weak.evaluation.metrics import evaluate_case, label_boxes
 from nnunet_weak.images import geometry_difference, list_images, read_label_map
+from nnunet_weak.parallel import run_tasks
 
 logger = logging.getLogger(__name__)
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,6 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Outcome:
-    name: str
     rows: list[dict]
     values: frozenset[int]
     problems: tuple[str, ...]
@@ -77,20 +66,17 @@ def evaluate_folders(
         InvalidInputError: Missing cases; or unreadable files, other grids, values that are no label: all in one list.
     """
     pairs = _pair(methods, Path(reference), allow_missing)
-    with _worker_pool(min(processes, len(pairs))) as pool:
-        if scheme is None:
-            references = [path for path, _ in pairs.values()]
-            found = _each(_values_of, references, pool, tqdm(desc="labels", unit=" cases", disable=not progress))
-            scheme = _scheme_of_references(found)
-        cases = [_Case(name, path, paths, scheme, nsd_tolerance_mm) for name, (path, paths) in pairs.items()]
-        evaluated = _each(_evaluate, cases, pool, tqdm(desc="metrics", unit=" cases", disable=not progress))
-        outcomes = {outcome.name: outcome for outcome in evaluated}
+    if scheme is None:
+        references = [path for path, _ in pairs.values()]
+        found = run_tasks(_values_of, references, processes=processes, description="Labels", progress=progress)
+        scheme = _scheme_of_references(found)
+    cases = [_Case(name, path, paths, scheme, nsd_tolerance_mm) for name, (path, paths) in pairs.items()]
+    outcomes = run_tasks(_evaluate, cases, processes=processes, description="Evaluating", progress=progress)
     problems = Problems()
-    for name in pairs:
-        if outcomes[name].problems:
-            problems.extend(InvalidInputError(outcomes[name].problems))
+    for outcome in outcomes:
+        problems.extend(InvalidInputError(outcome.problems))
     if not problems:
-        occurring = frozenset().union(*(outcome.values for outcome in outcomes.values()))
+        occurring = frozenset().union(*(outcome.values for outcome in outcomes))
         for label, values in scheme.labels.items():
             if scheme.known_values is None and not occurring.intersection(values):
                 present = ", ".join(map(str, sorted(occurring))) or "none"
@@ -99,7 +85,7 @@ def evaluate_folders(
                     f"value {', '.join(map(str, values))} occurs in no file; values that do: {present}",
                 )
     problems.raise_if_any("evaluation")
-    rows = [row for name in pairs for row in outcomes[name].rows]
+    rows = [row for outcome in outcomes for row in outcome.rows]
     order = {name: position for position, name in enumerate(methods)}
     return pd.DataFrame(sorted(rows, key=lambda row: order[row["method"]]))
 
@@ -178,7 +164,7 @@ def _evaluate(case: _Case) -> _Outcome:
     try:
         reference = read_label_map(case.reference)
     except InvalidInputError as error:
-        return _Outcome(case.name, [], frozenset(), error.problems)
+        return _Outcome([], frozenset(), error.problems)
     ignore_label = case.scheme.ignore_label
     array = sitk.GetArrayViewFromImage(reference)
     occurring = set(label_boxes(array))
@@ -211,7 +197,7 @@ def _evaluate(case: _Case) -> _Outcome:
             nsd_tolerance_mm=case.nsd_tolerance_mm,
         )
         rows += [{"case": case.name, "method": method, **asdict(row)} for row in measured]
-    return _Outcome(case.name, rows, frozenset(values), tuple(problems))
+    return _Outcome(rows, frozenset(values), tuple(problems))
 
 
 def _check_values(path: Path, values: set[int], scheme: LabelScheme, problems: Problems) -> None:
@@ -222,44 +208,3 @@ def _check_values(path: Path, values: set[int], scheme: LabelScheme, problems: P
         problems.add(
             str(path), f"values {', '.join(map(str, unknown))} are no label of {scheme.source} ({known})", remedy
         )
-
-
-@contextmanager
-def _worker_pool(processes: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Spawned processes, as forking one in which SimpleITK has started threads can deadlock; none for just one."""
-    if processes <= 1:
-        yield None
-        return
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start_worker)
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        reason = "a worker process ended abruptly, most often for lack of memory"
-        raise InvalidInputError(f"{reason} (remedy: fewer processes with -np, now {processes})") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _each(
-    function: Callable[[Task], Result], tasks: Sequence[Task], pool: ProcessPoolExecutor | None, bar: tqdm
-) -> Iterator[Result]:
-    """Results in the order in which they get ready."""
-    with bar:
-        bar.reset(len(tasks))
-        if pool is None:
-            results: Iterable[Result] = map(function, tasks)
-        else:
-            results = (future.result() for future in as_completed([pool.submit(function, task) for task in tasks]))
-        for result in results:
-            bar.update()
-            yield result
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to report, once
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which in a container or batch job are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
