@@ -32,6 +32,7 @@ from nnunet_weak.surface.image_evidence import follow_image
 from nnunet_weak.surface.mesh import write_mesh
 from nnunet_weak.surface.points import ObjectPoints, PointSet, check_points_in_image
 from nnunet_weak.surface.rasterise import rasterise
+from nnunet_weak.surface.trust import TRUSTED, trusted_labels
 
 TEMPLATES = "templates"
 """Folder of the raw data set that holds meshes, sheets and tables: what a person looks at."""
@@ -145,7 +146,7 @@ def check_case(case: PointCase) -> CheckedPointCase:
 
 
 def write_case(folder: Path, case: PointCase) -> WrittenCase[CheckedPointCase]:
-    """Check a case and write its images, label map, meshes and sheet into a raw folder.
+    """Check a case and write its images, label map, map of trusted voxels, meshes and sheet into a raw folder.
 
     As soon as one case has a problem, the others are checked only, for the folder will not survive.
     """
@@ -245,6 +246,12 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         files.write_labels(with_geometry_of(templates.labels if reference is None else reference, image))
         layout = ChannelLayout(len(case.images))
+        if reference is None:
+            gap_mm = max(one.fit.gap_mm for one in templates.fitted)
+            points_mm = PointSet(case.objects).points_mm
+            files.write_annotation_map(
+                TRUSTED, with_geometry_of(trusted_labels(templates.labels, image, points_mm, gap_mm), image)
+            )
         written = _attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
         minima = written.minima if written is not None else minima
         if templates.fitted:

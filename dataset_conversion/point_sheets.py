@@ -70,7 +70,7 @@ def _draw_object(
     high = np.clip(np.ceil(vertices.max(0) + margin), low, shape - 1).astype(int) + 1
     centre = np.clip(np.round(points.mean(0)), low, high - 1).astype(int)
     box = array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    dark, bright = np.percentile(box, (1, 99))
+    dark, bright = np.percentile(box.astype(np.float64), (1, 99))
     stray = one.fit.residuals_mm > spacing.min()
     for normal, axis in enumerate(row):
         rows, columns = (other for other in range(3) if other != normal)
@@ -107,8 +107,8 @@ def _draw_object(
         axis.set_axis_off()
     residuals = one.fit.residuals_mm
     row[0].set_title(
-        f"{one.points.title}: {len(points)} points, off by {residuals.mean():.2g} mm, at most {residuals.max():.2g} mm",
+        f"{one.points.title}: {len(points)} points,\n"
+        f"off by {residuals.mean():.2g} mm, at most {residuals.max():.2g} mm",
         color=_STRAY if stray.any() else "white",
         fontsize=8,
-        loc="left",
     )

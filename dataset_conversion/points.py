@@ -1,8 +1,9 @@
 """From images and a few points on the surface of each object to an nnU-Net raw data set for Weak-Net.
 
 `labelsTr` holds the rasterised templates that were fitted to the points; of a fully annotated case it holds the
-reference. `templates` holds what a person looks at: a mesh of each object (3D Slicer opens them), a sheet of each case,
-and tables of residuals and effort.
+reference. `annotationsTr/trusted` holds the templates' classes where they can be trusted (`nnunet_weak.surface.trust`),
+which the paper's method does not use. `templates` holds what a person looks at: a mesh of each object (3D Slicer opens
+them), a sheet of each case, and tables of residuals and effort.
 
 Everything is checked before anything appears.
 """
@@ -30,6 +31,7 @@ from nnunet_weak.dataset_conversion.point_report import template_tables, templat
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.parallel import run_tasks
 from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
+from nnunet_weak.surface.trust import TRUSTED
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +149,13 @@ def _raw_dataset(
     annotations = WeakAnnotations(
         method="weaknet",
         channels=ChannelLayout(len(channel_names)),
-        cases={case.name: CaseAnnotation(fully_annotated=case.fully_annotated) for case in checked},
+        cases={
+            case.name: CaseAnnotation(
+                fully_annotated=case.fully_annotated, maps=() if case.fully_annotated else (TRUSTED,)
+            )
+            for case in checked
+        },
+        maps={} if all(case.fully_annotated for case in checked) else {TRUSTED: "positive"},
     )
     return RawDataset(
         options.dataset_id,

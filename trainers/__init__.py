@@ -21,6 +21,7 @@ from nnunet_weak.trainers.score_ablations import (
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
 from nnunet_weak.trainers.weaknet_ablations import nnUNetTrainerWeakNetNoReconstruction
+from nnunet_weak.trainers.weaknet_trust import nnUNetTrainerWeakNetTrust
 
 __all__ = [
     "nnUNetTrainerRefineSeg",
@@ -40,4 +41,5 @@ __all__ = [
     "nnUNetTrainerSCOREPlus",
     "nnUNetTrainerWeakNet",
     "nnUNetTrainerWeakNetNoReconstruction",
+    "nnUNetTrainerWeakNetTrust",
 ]

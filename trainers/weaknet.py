@@ -15,23 +15,24 @@ from torch import nn
 
 from nnunet_weak.losses.weaknet import cross_entropy_loss, reconstruction_loss, reconstruction_weights
 from nnunet_weak.networks.reconstruction import Reconstruction, reconstruction_unet
+from nnunet_weak.training.stacked_dataset import InsideChannelDataset
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 
 
 @dataclass(frozen=True)
 class TemplateTargets:
-    """The template by resolution, finest first, and which voxels count: inside the image, not ignored."""
+    """By resolution, finest first: the template, which voxels count (inside the image, not ignored), and how much."""
 
     template: tuple[torch.Tensor, ...]
     counted: tuple[torch.Tensor, ...]
+    weights: tuple[torch.Tensor, ...]
 
 
 class nnUNetTrainerWeakNet(nnUNetTrainerWeak):
     """The paper's method, without deep supervision as there.
 
     Attributes:
-        reconstruction_weight: lambda of eq. 1. The paper's 1e-4 belongs to its image intensities; nnU-Net's have a
-            standard deviation of 1.
+        reconstruction_weight: lambda of eq. 1. The paper's 1e-4 is for its intensities, nnU-Net's have an SD of 1.
         boundary_distance_mm: d, how far from the template's boundary the reconstruction counts fully.
         far_weight: Weight of the reconstruction elsewhere.
         reconstruction_features: Width of the reconstruction network, relative to the segmentation network.
@@ -52,17 +53,11 @@ class nnUNetTrainerWeakNet(nnUNetTrainerWeak):
         """The second U-Net; None where lambda is 0."""
         if self.reconstruction_weight == 0:
             return None
-        configuration = self.configuration_manager
-        return Reconstruction(
-            reconstruction_unet(
-                configuration.network_arch_class_name,
-                configuration.network_arch_init_kwargs,
-                configuration.network_arch_init_kwargs_req_import,
-                num_classes,
-                num_input_channels,
-                features=self.reconstruction_features,
-            )
-        )
+        plan = self.configuration_manager
+        architecture = plan.network_arch_class_name, plan.network_arch_init_kwargs
+        needs_import, width = plan.network_arch_init_kwargs_req_import, self.reconstruction_features
+        unet = reconstruction_unet(*architecture, needs_import, num_classes, num_input_channels, features=width)
+        return Reconstruction(unet)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """AdamW, which trains the reconstruction network at the same pace whatever lambda is."""
@@ -75,11 +70,15 @@ class nnUNetTrainerWeakNet(nnUNetTrainerWeak):
         templates = batch.seg if isinstance(batch.seg, list) else [batch.seg]
         inside = batch.extra[:, -1:].float()
         ignore = self.label_manager.ignore_label
-        counted = []
-        for template in templates:
-            known = nn.functional.interpolate(inside, template.shape[2:], mode="nearest-exact") > 0
-            counted.append(known if ignore is None else known & (template != ignore))
-        return replace(batch, annotation=TemplateTargets(tuple(part.long() for part in templates), tuple(counted)))
+        counted = tuple(
+            (nn.functional.interpolate(inside, template.shape[2:], mode="nearest-exact") > 0)
+            & (True if ignore is None else template != ignore)
+            for template in templates
+        )
+        return replace(batch, annotation=TemplateTargets(tuple(part.long() for part in templates), counted, counted))
+
+    def _stacked(self, dataset: Any) -> Any:
+        return InsideChannelDataset(dataset)  # the annotation map of trusted voxels is not in the paper
 
     def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
         """Both terms of eq. 1, weighted."""
@@ -94,9 +93,8 @@ class nnUNetTrainerWeakNet(nnUNetTrainerWeak):
 
     def template_loss(self, output: Any, targets: TemplateTargets) -> torch.Tensor:
         """L_ce; under deep supervision over the resolutions, weighted as stock weights them."""
-        outputs = output if isinstance(output, (list, tuple)) else [output]
+        outputs = output if isinstance(output, list) else [output]
         scales = [0.5**level for level in range(len(outputs))]
         scales[1:] = [*scales[1:-1], 1e-6] if len(scales) > 1 else []  # no weight in stock, but DDP wants every output
-        levels = zip(scales, outputs, targets.template, targets.counted, strict=True)
-        losses = [scale * cross_entropy_loss(logits, labels, counted) for scale, logits, labels, counted in levels]
-        return torch.stack(losses).sum(0) / sum(scales)
+        levels = zip(scales, outputs, targets.template, targets.weights, strict=True)
+        return torch.stack([scale * cross_entropy_loss(*level) for scale, *level in levels]).sum(0) / sum(scales)

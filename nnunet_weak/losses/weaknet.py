@@ -30,17 +30,17 @@ _RELATIVE_TOLERANCE = 1e-5
 
 
 def cross_entropy_loss(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-    """L_ce: mean cross-entropy with the template over the counted voxels.
+    """L_ce: mean cross-entropy with the template over the counted voxels, weighted where they have weights.
 
     Args:
         logits: Raw network output, of any floating type; computed in float32.
         target: Class of each voxel, or the probability of each class.
-        counted: True where a voxel is inside the image and annotated.
+        counted: True where a voxel is inside the image and annotated; or a weight, 0 where it is not.
 
     Shape:
         - logits: ``(B, L, *spatial)``
         - target: ``(B, 1, *spatial)`` integers; or ``(B, L, *spatial)`` floating, summing to 1
-        - counted: ``(B, 1, *spatial)``, bool
+        - counted: ``(B, 1, *spatial)``, bool or floating
         - Output: ``(B,)``
     """
     log_p = logits.float().log_softmax(1)
@@ -48,7 +48,7 @@ def cross_entropy_loss(logits: Tensor, target: Tensor, counted: Tensor) -> Tenso
         per_voxel = -(target * log_p).sum(1, keepdim=True)
     else:
         # Ignored voxels may carry any value, one that is no class too.
-        per_voxel = -log_p.gather(1, torch.where(counted, target, 0).long())
+        per_voxel = -log_p.gather(1, torch.where(counted > 0, target, 0).long())
     return _mean(per_voxel, counted)
 
 
@@ -151,5 +151,7 @@ class WeakNetLoss(nn.Module):
 
 
 def _mean(per_voxel: Tensor, counted: Tensor) -> Tensor:
-    total = torch.where(counted, per_voxel, 0.0).flatten(1).sum(1)
-    return total / counted.flatten(1).sum(1).clamp_min(1)
+    weights = counted.float()
+    total = torch.where(weights > 0, weights * per_voxel, 0.0).flatten(1).sum(1)
+    weight = weights.flatten(1).sum(1)
+    return total / torch.where(weight > 0, weight, 1.0)
