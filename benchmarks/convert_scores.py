@@ -18,12 +18,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunet_weak.volume_files import write_volume
+
+
+class Seconds(NamedTuple):
+    wall: float
+    cpu: float
 
 
 def make_inputs(folder: Path, size: tuple[int, int, int], cases: int, dtype: str) -> None:
@@ -53,70 +59,68 @@ def make_inputs(folder: Path, size: tuple[int, int, int], cases: int, dtype: str
     (folder / "scores.csv").write_text("\n".join(rows))
 
 
-def convert(folder: Path, prior: str) -> tuple[float, float]:
-    """Seconds and peak bytes of the conversion in a process of its own, without what Python and its libraries take."""
+def convert(folder: Path, prior: str) -> tuple[Seconds, float]:
+    """Time and peak bytes of the conversion in a process of its own, without what Python and its libraries take."""
     code = (
-        "import resource, sys, time\n"
+        "import re, sys, time\n"
+        "from pathlib import Path\n"
         "from nnunet_weak.dataset_conversion.scores import main\n"
-        "from nnunet_weak.priors import boundary_prior\n"
         "import nibabel, scipy.ndimage\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "start = time.perf_counter()\n"
+        # Not ru_maxrss, which a process inherits from the one that started it.
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) * 1024\n"
+        "before = peak()\n"
+        "start = time.perf_counter(), time.process_time()\n"
         "code = main(sys.argv[1:])\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print('RESULT', code, time.perf_counter() - start, (after - before) * 1024)\n"
+        "print('RESULT', code, time.perf_counter() - start[0], time.process_time() - start[1], peak() - before)\n"
     )
     arguments = ["--images", "images", "--masks", "masks", "--scores", "scores.csv", "--regions", "upper=2", "lower=1"]
     arguments += ["--prior", prior, "-d", "511", "-n", "Benchmark", "-np", "1", "--overwrite"]
-    environment = {**os.environ, "nnUNet_raw": str(folder / "nnUNet_raw")}
     output = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "nnUNet_raw": str(folder / "nnUNet_raw")},
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     ).stdout
-    _, status, seconds, peak = output.splitlines()[-1].split()
+    _, status, wall, cpu, peak = output.splitlines()[-1].split()
     if status != "0":
         raise SystemExit(output)
-    return float(seconds), float(peak)
+    return Seconds(float(wall), float(cpu)), float(peak)
 
 
-def read_and_write(folder: Path, plain: bool) -> float:
-    """Seconds for reading the inputs and writing the outputs of the conversion, and nothing else."""
+def read_and_write(folder: Path, plain: bool) -> Seconds:
+    """Time of reading the inputs and writing the outputs of the conversion, and nothing else."""
     outputs = folder / "nnUNet_raw" / "Dataset511_Benchmark"
     target = folder / "copy"
     target.mkdir()
-    seconds = 0.0
+    wall = cpu = 0.0
     for source in sorted((folder / "images").iterdir()):
         name = source.name.removesuffix(".nii.gz")
-        # What is to be written lies in memory: that is not the time of interest.
-        written = {
-            path.name: sitk.ReadImage(str(path))
-            for path in [*sorted((outputs / "imagesTr").glob(f"{name}_*")), outputs / "labelsTr" / source.name]
-            if not path.name.endswith("_0000.nii.gz")
-        }
-        start = time.perf_counter()
+        # What is to be written lies in memory: making it is not the time of interest.
+        volumes: dict[str, tuple[sitk.Image, np.ndarray, float]] = {}
+        for path in [*sorted((outputs / "imagesTr").glob(f"{name}_*")), outputs / "labelsTr" / source.name]:
+            if not path.name.endswith("_0000.nii.gz"):
+                image = sitk.ReadImage(str(path))
+                array = sitk.GetArrayFromImage(image)
+                is_prior = array.dtype.kind == "f"
+                stored = np.rint(array * 255).astype(np.uint8) if is_prior else array
+                volumes[path.name] = image, stored, 1 / 255 if is_prior else 1.0
+        start = time.perf_counter(), time.process_time()
         image = sitk.ReadImage(str(source))
         sitk.ReadImage(str(folder / "masks" / source.name))
         if plain:
             sitk.WriteImage(image, str(target / source.name), True)
         else:
             shutil.copyfile(source, target / source.name)
-        for file, volume in written.items():
+        for file, (volume, array, slope) in volumes.items():
             if plain:
                 sitk.WriteImage(volume, str(target / f"w_{file}"), True)
-            elif volume.GetPixelID() == sitk.sitkFloat32:
-                seconds -= time.perf_counter()
-                steps = np.rint(sitk.GetArrayViewFromImage(volume) * np.float32(255)).astype(np.uint8)
-                seconds += time.perf_counter()
-                write_volume(steps, volume, target / f"w_{file}", slope=1 / 255)
             else:
-                write_volume(sitk.GetArrayViewFromImage(volume), volume, target / f"w_{file}")
-        seconds += time.perf_counter() - start
+                write_volume(array, volume, target / f"w_{file}", slope=slope)
+        wall, cpu = wall + time.perf_counter() - start[0], cpu + time.process_time() - start[1]
     shutil.rmtree(target)
-    return seconds
+    return Seconds(wall, cpu)
 
 
 def main() -> None:
@@ -129,14 +133,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_inputs(folder, tuple(arguments.size), arguments.cases, arguments.dtype)
-        seconds, peak = convert(folder, arguments.prior)
+        done, peak = convert(folder, arguments.prior)
         plain, floor = read_and_write(folder, plain=True), read_and_write(folder, plain=False)
-    voxels = int(np.prod(arguments.size))
-    print(f"{arguments.cases} cases of {arguments.size}, {arguments.dtype}, prior {arguments.prior}")
-    print(f"conversion                        {seconds:7.1f} s")
-    print(f"reading and writing, plain        {plain:7.1f} s   ratio {seconds / plain:.2f}")
-    print(f"reading and writing, floor        {floor:7.1f} s   ratio {seconds / floor:.2f}")
-    print(f"peak memory of the process        {peak / 2**20:7.0f} MiB  {peak / (voxels * 4):.2f} float32 volumes")
+    volume_bytes = 4 * int(np.prod(arguments.size))
+    print(f"{arguments.cases} cases of {tuple(arguments.size)}, {arguments.dtype}, prior {arguments.prior}")
+    print(f"{'':28}{'seconds':>10}{'ratio':>8}{'CPU s':>10}{'ratio':>8}")
+    for name, time_of in (
+        ("conversion", done),
+        ("reading and writing, plain", plain),
+        ("reading and writing, floor", floor),
+    ):
+        ratios = done.wall / time_of.wall, done.cpu / time_of.cpu
+        print(f"{name:28}{time_of.wall:10.1f}{ratios[0]:8.2f}{time_of.cpu:10.1f}{ratios[1]:8.2f}")
+    print(f"peak memory {peak / 2**20:.0f} MiB, {peak / volume_bytes:.2f} float32 volumes")
 
 
 if __name__ == "__main__":

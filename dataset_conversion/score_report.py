@@ -101,8 +101,8 @@ def prior_report(checked: Sequence[CheckedCase], prior: PriorOptions) -> tuple[l
         if auc < INFORMATIVE_AUC:
             warnings.append(
                 f"The prior '{prior.kind}' hardly tells right from wrong near the boundary (AUC {auc:.2f}): SCORE "
-                "will not improve these masks by it. Compare --prior local, posterior and gradient with --dry-run, or give one of your own with "
-                "--prior file=DIR"
+                "will not improve these masks by it. Compare --prior local, posterior and gradient with --dry-run, or "
+                "give one of your own with --prior file=DIR"
             )
     return lines, warnings
 
