@@ -23,7 +23,7 @@ TRAINERS = '''
 import os
 
 import torch
-from nnunet_weak.trainers import nnUNetTrainerSCORE, nnUNetTrainerSCOREPlus
+from nnunet_weak.trainers import nnUNetTrainerRefineSeg, nnUNetTrainerSCORE, nnUNetTrainerSCOREPlus
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
@@ -45,6 +45,10 @@ class nnUNetTrainerSCORE_tiny(Tiny, nnUNetTrainerSCORE):
 
 
 class nnUNetTrainerSCOREPlus_tiny(Tiny, nnUNetTrainerSCOREPlus):
+    pass
+
+
+class nnUNetTrainerRefineSeg_tiny(Tiny, nnUNetTrainerRefineSeg):
     pass
 
 
@@ -143,6 +147,31 @@ def mixed_dataset(workplace: Workplace) -> str:
         "--prior local -d 512 -n MixedBones -np 1"
     )
     return plan(workplace, "Dataset512_MixedBones", "3d_fullres")
+
+
+@pytest.fixture(scope="session")
+def drawings_dataset(workplace: Workplace) -> str:
+    """A RefineSeg data set: anna draws what is and is not there, ben every other slice, two cases are full."""
+    phantoms = workplace.root / "phantoms"
+    drawn = workplace.root / "drawings"
+    workplace.run(
+        f"nnunet_weak_simulate_coarse --references {phantoms}/labels --labels proximal=1 shaft=2 distal=3 -o {drawn} "
+        "--annotators anna=typical ben=hasty --negative -np 1"
+    )
+    names = sorted(path.name for path in (phantoms / "labels").iterdir())
+    references = phantoms / "last_references"
+    references.mkdir()
+    for name in names[-2:]:
+        (references / name).write_bytes((phantoms / "labels" / name).read_bytes())
+    (drawn / "positive_ben" / names[0]).unlink()
+    workplace.run(
+        f"nnunet_weak_convert_coarse --images {phantoms}/images --positive anna={drawn}/positive_anna "
+        f"--positive ben={drawn}/positive_ben --negative anna={drawn}/negative_anna --references {references} "
+        "--labels background=0 proximal=1 shaft=2 distal=3 --blank 4 --channel-names zscore -d 521 -n Drawings -np 1"
+    )
+    dataset = plan(workplace, "Dataset521_Drawings", "2d 3d_fullres")
+    workplace.run("nnunet_weak_preprocess -d 521 -np 1")
+    return dataset
 
 
 @pytest.fixture(scope="session")

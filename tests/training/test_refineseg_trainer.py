@@ -1,0 +1,232 @@
+"""RefineSeg's trainers on a real, preprocessed data set with two annotators, negatives and fully annotated cases."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.losses.refineseg import negative_loss, positive_loss
+from nnunet_weak.trainers import (
+    nnUNetTrainerRefineSeg,
+    nnUNetTrainerRefineSegDeepSupervision,
+    nnUNetTrainerRefineSegIdentity,
+    nnUNetTrainerRefineSegLearnedComplementary,
+    nnUNetTrainerRefineSegNoNegatives,
+    nnUNetTrainerRefineSegNoRegulariser,
+    nnUNetTrainerRefineSegNoWarmup,
+    nnUNetTrainerRefineSegSGD,
+)
+from nnunet_weak.training.weak_trainer import FULL_TERM
+
+pytestmark = pytest.mark.training
+MAPS = ("anna", "anna_not", "ben")
+
+
+def batch_of(trainer, case: str) -> dict:
+    """A batch of one patch, without augmentation: of the 2d plan, the slice with most drawn."""
+    data, seg, _, _ = trainer._stacked(stock_dataset(trainer, [case])).load_case(case)
+    data, seg = np.asarray(data[:]), np.asarray(seg[:])
+    size = trainer.configuration_manager.patch_size
+    if len(size) == 2:
+        index = int((seg[1] > 1).sum((1, 2)).argmax())
+        data, seg = data[:, index], seg[:, index]
+    pad = [(0, 0), *[(0, max(0, n - s)) for n, s in zip(size, data.shape[1:], strict=True)]]
+    window = (slice(None), *(slice(0, n) for n in size))
+    data, seg = np.pad(data, pad)[window], np.maximum(np.pad(seg, pad, constant_values=-1)[window], 0)
+    target: object = torch.from_numpy(seg)[None]
+    if trainer.enable_deep_supervision:
+        scales = trainer._get_deep_supervision_scales()
+        target = [target[(..., *[slice(None, None, round(1 / s)) for s in scale])] for scale in scales]
+    return {"data": torch.from_numpy(data).float()[None], "target": target, "keys": [case]}
+
+
+def stock_dataset(trainer, cases: list[str]):
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+
+    return infer_dataset_class(trainer.preprocessed_dataset_folder)(trainer.preprocessed_dataset_folder, cases)
+
+
+def cases_by_kind(trainer) -> tuple[str, str, str]:
+    """A case that all drew, one that ben did not, one that is fully annotated."""
+    cases = trainer.annotations.cases
+    full = trainer.annotations.fully_annotated_cases[0]
+    weak = [name for name, case in cases.items() if not case.fully_annotated]
+    return (
+        next(name for name in weak if "ben" in cases[name].maps),
+        next(name for name in weak if "ben" not in cases[name].maps),
+        full,
+    )
+
+
+def ready(trainer, epoch: int = 1):
+    torch.manual_seed(0)
+    trainer.initialize()
+    trainer.current_epoch = epoch
+    return trainer
+
+
+def terms_of(trainer, batch):
+    return trainer.compute_loss(trainer.prepare_batch(trainer._to_device(batch), training=False))[0]
+
+
+def test_drawings_follow_the_image_through_augmentation(trainer_factory, drawings_dataset):
+    trainer = trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, "2d", batch_size=4)
+    trainer.on_train_start()
+    assert tuple(trainer.annotations.maps) == MAPS
+    ignore, agreement, drawn = trainer.label_manager.ignore_label, [], 0
+    for _ in range(6):
+        batch = trainer._to_device(next(trainer.dataloader_train))
+        assert batch.extra.shape[1] == 4 and set(batch.extra[:, -1].unique().tolist()) <= {0, 1}
+        weak = ~batch.fully_annotated
+        labels, anna = batch.seg[weak][:, 0], batch.extra[weak][:, 0]
+        inside = batch.extra[weak][:, -1] > 0
+        expected = torch.where(anna > 0, anna - 1, ignore)
+        agreement.append((labels == expected)[inside].float().mean().item())
+        drawn += int((anna > 1).sum())
+        assert (batch.extra[:, :3][batch.extra[:, -1:].expand(-1, 3, -1, -1) == 0] == 0).all(), "padding is blank"
+    assert drawn > 100 and np.mean(agreement) > 0.97
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_warm_up_is_the_identity_and_the_release_is_not(trainer_factory, drawings_dataset, configuration):
+    trainer = trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, configuration, num_epochs=10)
+    ready(trainer, epoch=0)
+    batch = trainer._to_device(batch_of(trainer, cases_by_kind(trainer)[0]))
+    output, annotators = trainer.network(batch.data, trainer.auxiliary_arguments(batch))
+    probabilities = output.softmax(1)
+    terms = trainer.weak_loss(batch, output, annotators)
+    assert terms["regulariser"].item() == 0
+    assert terms["positive anna"].item() == pytest.approx(positive_loss(probabilities, batch.extra[:, 0]).item())
+    assert terms["negative anna_not"].item() == pytest.approx(negative_loss(probabilities, batch.extra[:, 1]).item())
+    trainer.current_epoch = 1
+    output, annotators = trainer.network(batch.data, trainer.auxiliary_arguments(batch))
+    released = trainer.weak_loss(batch, output, annotators)
+    assert released["positive anna"] != terms["positive anna"]
+    # Each of four columns of three heads starts at 0.9: (0.1 ** 2 + 3 * (0.1 / 3) ** 2) * 4 * 3 * lambda.
+    assert released["regulariser"].item() == pytest.approx(0.2 * 3 * 4 * (0.01 + 3 / 900), rel=1e-3)
+
+
+def test_a_strategy_that_a_case_lacks_says_nothing(trainer_factory, drawings_dataset):
+    trainer = ready(trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, "2d"))
+    with_ben, without_ben, _ = cases_by_kind(trainer)
+    there, lacking = (terms_of(trainer, batch_of(trainer, case)) for case in (with_ben, without_ben))
+    assert lacking["positive ben"].item() == 0 and lacking["positive anna"].item() > 0
+    assert lacking["regulariser"].item() == pytest.approx(there["regulariser"].item() * 2 / 3, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        nnUNetTrainerRefineSeg,
+        nnUNetTrainerRefineSegDeepSupervision,
+        nnUNetTrainerRefineSegLearnedComplementary,
+        nnUNetTrainerRefineSegSGD,
+        nnUNetTrainerRefineSegNoNegatives,
+        nnUNetTrainerRefineSegIdentity,
+    ],
+)
+def test_every_parameter_has_a_gradient_at_every_step(trainer_factory, drawings_dataset, base):
+    """DDP waits for all of them: in the warm-up, where a case lacks maps, and where it is fully annotated."""
+    trainer = trainer_factory(base, drawings_dataset, "2d", num_epochs=10)
+    for epoch in (0, 5):
+        if not trainer.was_initialized:
+            ready(trainer)
+        trainer.current_epoch = epoch
+        for case in cases_by_kind(trainer)[1:]:
+            trainer.optimizer.zero_grad(set_to_none=True)
+            loss = torch.stack(list(terms_of(trainer, batch_of(trainer, case)).values())).sum()
+            loss.backward()
+            missing = [n for n, p in trainer.network.named_parameters() if p.requires_grad and p.grad is None]
+            assert missing == [] and torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("base", [nnUNetTrainerRefineSeg, nnUNetTrainerRefineSegDeepSupervision])
+def test_a_sample_contributes_the_same_in_any_batch(trainer_factory, drawings_dataset, base):
+    trainer = ready(trainer_factory(base, drawings_dataset, "2d"))
+    parts = [batch_of(trainer, case) for case in cases_by_kind(trainer)]
+    targets = [part["target"] for part in parts]
+    together = terms_of(
+        trainer,
+        {
+            "data": torch.cat([part["data"] for part in parts]),
+            "target": [torch.cat(level) for level in zip(*targets, strict=True)]
+            if isinstance(targets[0], list)
+            else torch.cat(targets),
+            "keys": [part["keys"][0] for part in parts],
+        },
+    )
+    alone = [terms_of(trainer, part) for part in parts]
+    for name, value in together.items():
+        assert value.item() == pytest.approx(sum(terms[name].item() for terms in alone) / 3, rel=1e-4, abs=1e-6)
+    assert alone[2][FULL_TERM] > 0 and all(alone[2][name] == 0 for name in alone[2] if name != FULL_TERM)
+
+
+def test_ablations_change_what_they_say(trainer_factory, drawings_dataset):
+    def make(base):
+        return ready(trainer_factory(base, drawings_dataset, "2d", num_epochs=10), epoch=0)
+
+    case = cases_by_kind(make(nnUNetTrainerRefineSeg))[0]
+    no_warmup, identity = make(nnUNetTrainerRefineSegNoWarmup), make(nnUNetTrainerRefineSegIdentity)
+    assert terms_of(no_warmup, batch_of(no_warmup, case))["regulariser"] > 0
+    identity.current_epoch = 9
+    assert terms_of(identity, batch_of(identity, case))["regulariser"] == 0
+    no_regulariser, no_negatives = make(nnUNetTrainerRefineSegNoRegulariser), make(nnUNetTrainerRefineSegNoNegatives)
+    no_regulariser.current_epoch = 9
+    assert terms_of(no_regulariser, batch_of(no_regulariser, case))["regulariser"] == 0
+    assert terms_of(no_negatives, batch_of(no_negatives, case))["negative anna_not"] == 0
+    learned = make(nnUNetTrainerRefineSegLearnedComplementary)
+    assert [p.requires_grad for p in learned.network.auxiliary.heads.complementary_logits] == [False, True, False]
+    assert isinstance(make(nnUNetTrainerRefineSegSGD).optimizer, torch.optim.SGD)
+    optimizer = make(nnUNetTrainerRefineSeg).optimizer
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-3, 2e-5)
+
+
+def test_missing_maps_are_made_when_training_starts(trainer_factory, drawings_dataset, workplace, monkeypatch):
+    trainer = trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, "2d")
+    maps = Path(trainer.preprocessed_dataset_folder) / "annotation_maps"
+    before = {path: path.read_bytes() for path in sorted(maps.rglob("*.b2nd"))}
+    shutil.rmtree(maps / "anna_not")
+    trainer.get_tr_and_val_datasets()
+    assert set(maps.rglob("*.b2nd")) == set(before)
+    shutil.rmtree(maps / "anna_not")
+    raw = workplace.root / "nnUNet_raw" / drawings_dataset / "annotationsTr"
+    raw.rename(raw.with_name("away"))
+    try:
+        with pytest.raises(InvalidInputError, match="anna_not(.|\n)*nnunet_weak_preprocess"):
+            trainer.get_tr_and_val_datasets()
+    finally:
+        raw.with_name("away").rename(raw)
+    trainer.get_tr_and_val_datasets()
+
+
+def test_without_maps_there_is_nothing_to_learn(trainer_factory, drawings_dataset, workplace):
+    import json
+
+    content = json.loads((workplace.preprocessed(drawings_dataset) / "dataset.json").read_text())
+    bare = copy.deepcopy(content)
+    bare["nnunet_weak"].pop("maps")
+    for case in bare["nnunet_weak"]["cases"].values():
+        case.pop("maps", None)
+    raw = workplace.root / "nnUNet_raw" / drawings_dataset / "dataset.json"
+    original = raw.read_text()
+    raw.write_text(json.dumps(bare))
+    try:
+        trainer = trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, "2d", dataset_json=bare)
+        with pytest.raises(InvalidInputError, match="no annotation maps(.|\n)*nnunet_weak_convert_coarse"):
+            trainer.initialize()
+    finally:
+        raw.write_text(original)
+
+
+def test_training_learns(trainer_factory, drawings_dataset):
+    trainer = ready(trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, "2d"))
+    batch = batch_of(trainer, cases_by_kind(trainer)[0])
+    losses = [float(trainer.train_step(copy.deepcopy(batch))["loss"]) for _ in range(12)]
+    assert np.isfinite(losses).all() and losses[-1] < 0.92 * losses[0]
