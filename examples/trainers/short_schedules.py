@@ -4,6 +4,10 @@ A variant is a subclass whose class attributes say what differs. Learning rates 
 there are few steps.
 """
 
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 
@@ -21,3 +25,16 @@ class nnUNetTrainerSCORE_short(ShortSchedule, nnUNetTrainerSCORE):
 
 class nnUNetTrainerSCOREPlus_short(ShortSchedule, nnUNetTrainerSCOREPlus):
     pass
+
+
+class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
+    pass
+
+
+class nnUNetTrainer_short(nnUNetTrainer):
+    """The stock trainer, which sets its schedule in its constructor; with its own learning rate."""
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for name in ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch"):
+            setattr(self, name, getattr(ShortSchedule, name))
