@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from nnunet_weak.dataset_conversion.channel_names import channel_names_from as channel_names_from
 from nnunet_weak.dataset_conversion.score_cases import CheckedCase
 from nnunet_weak.errors import Problems
 from nnunet_weak.priors import PriorOptions

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, ErrorType, RegionScore, WeakAnnotations
 from nnunet_weak.cli.console import console_command
+from nnunet_weak.dataset_conversion.channel_names import channel_names_from
+from nnunet_weak.dataset_conversion.conversion import carry_out, check_channel_names, find_target, raw_dataset_of
 from nnunet_weak.dataset_conversion.score_cases import CheckedCase, ScoreCase, check_case, write_case
 from nnunet_weak.dataset_conversion.score_inputs import ScoreInputs, gather_inputs
 from nnunet_weak.dataset_conversion.score_options import ScoreConversion, parse_options
 from nnunet_weak.dataset_conversion.score_report import (
     MANY_MASK_CHANNELS,
-    channel_names_from,
     common_left_right_axis,
     masks_report,
     memory_report,
@@ -30,8 +31,7 @@ from nnunet_weak.dataset_conversion.score_report import (
 )
 from nnunet_weak.dataset_conversion.score_tables import format_matched_table
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.parallel import run_tasks
-from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
+from nnunet_weak.raw_dataset import RawDataset
 from nnunet_weak.volume_files import voxels_in_header
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,7 @@ def convert(
         OSError: The disk is full, for example; nothing was written.
     """
     problems = Problems()
-    target: Path | None = None
-    if not options.dry_run:
-        try:
-            target = target_folder(options.dataset_id, options.name, overwrite=options.overwrite)
-        except InvalidInputError as error:
-            problems.extend(error)
+    target = find_target(options, problems)
     if (options.prior.kind == "file") != (options.prior_folder is not None):
         problems.add("prior", "the kind 'file' and a folder of priors need each other", "write --prior file=DIR")
     inputs = gather_inputs(
@@ -92,27 +87,32 @@ def convert(
             problems.extend(InvalidInputError(case.problems))
         names, axis = _report(options, inputs, [case for case in checked if not case.problems], say)
         problems.raise_if_any("SCORE data set, nothing was written")
-        dataset = _raw_dataset(options, inputs, checked, names, axis, command)
-        _report_splits(dataset, say)
-        return dataset
+        return raw_dataset_of(
+            options,
+            names,
+            {"background": 0, **{region.name: number for number, region in enumerate(options.regions, start=1)}},
+            _annotations(options, inputs, axis),
+            inputs.patients,
+            command,
+            {"left_out": dict(inputs.left_out), **provenance_of(checked)},
+        )
 
-    if target is None or len(problems):
-        describe(run_tasks(check_case, cases, processes=options.processes, description="Checking"))
-        say("Dry run: everything fits, nothing was written.")
-        return None
-    roots = {name: getattr(options, name) for name in ("images", "masks", "references", "prior_folder")}
-    write_raw_dataset(
+    folder = carry_out(
+        options,
         target,
+        problems,
         cases,
-        write_case,
-        describe,
-        processes=options.processes,
-        input_roots={name: path for name, path in roots.items() if path is not None},
-        further_inputs=[path for path in (options.scores, options.patients) if path is not None],
+        check_case=check_case,
+        write_case=write_case,
+        describe=describe,
+        description="Checking",
+        input_roots={name: getattr(options, name) for name in ("images", "masks", "references", "prior_folder")},
+        further_inputs=(options.scores, options.patients),
+        say=say,
     )
-    say(f"Wrote {len(cases)} case{'s' if len(cases) != 1 else ''} to {target}")
-    say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
-    return target
+    if folder is not None:
+        say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
+    return folder
 
 
 @console_command
@@ -158,13 +158,7 @@ def _check_channels(
 ) -> None:
     """Whether the number of channels fits their names and the memory; from the images' headers alone."""
     image_channels = len(next(iter(inputs.images.values()), ()))
-    names = options.channel_names
-    if names is not None and image_channels and len(names) != image_channels:
-        problems.add(
-            f"--channel-names {' '.join(names)}",
-            f"the images have {image_channels} channels",
-            "name each channel once, in their order",
-        )
+    check_channel_names(options, image_channels, problems)
     layout = _layout(options, image_channels)
     if len(layout.masks) > MANY_MASK_CHANNELS:
         largest = max((voxels_in_header(paths[0]) for paths in inputs.images.values()), default=0)
@@ -190,32 +184,6 @@ def _report(
     return names, axis
 
 
-def _raw_dataset(
-    options: ScoreConversion,
-    inputs: ScoreInputs,
-    checked: Sequence[CheckedCase],
-    channel_names: tuple[str, ...],
-    left_right_axis: int | None,
-    command: Sequence[str],
-) -> RawDataset:
-    return RawDataset(
-        options.dataset_id,
-        options.name,
-        channel_names,
-        {"background": 0, **{region.name: number for number, region in enumerate(options.regions, start=1)}},
-        _annotations(options, inputs, left_right_axis),
-        options.file_ending,
-        inputs.patients,
-        options.split_seed,
-        {
-            "command": [shortened(argument) for argument in command],
-            "options": options.to_json(),
-            "left_out": dict(inputs.left_out),
-            **provenance_of(checked),
-        },
-    )
-
-
 def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None) -> WeakAnnotations:
     scores = inputs.table.scores if inputs.table is not None else {}
     cases = {
@@ -237,17 +205,6 @@ def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None
         left_right_axis=axis,
         mask_sources={region.name: ",".join(map(str, region.labels or region.patterns)) for region in options.regions},
     )
-
-
-def _report_splits(dataset: RawDataset, say: Callable[[str], None]) -> None:
-    splits = dataset.splits()
-    full = len(dataset.annotations.fully_annotated_cases)
-    if splits is not None:
-        kind = "fully annotated " if full else ""
-        held_out = sum(len(fold["val"]) for fold in splits)
-        say(f"splits_final.json: {len(splits)} folds, which validate on {held_out} {kind}cases in all")
-    elif len(dataset.annotations.cases) < 2 or dataset.patients and len(set(dataset.patients.values())) < 2:
-        say("All cases are of one patient: no folds are possible, train with fold 'all'.")
 
 
 if __name__ == "__main__":
