@@ -2,7 +2,7 @@
 images).
 """
 
-from nnunet_weak.priors.assessment import BandAssessment, assess_in_band, oracle_dice_in_band, prior_auc_in_band
+from nnunet_weak.priors.assessment import BandAssessment, assess_in_band
 from nnunet_weak.priors.boundary import boundary_prior
 from nnunet_weak.priors.options import PRIOR_KINDS, PriorKind, PriorOptions
 
@@ -13,6 +13,4 @@ __all__ = [
     "PriorOptions",
     "assess_in_band",
     "boundary_prior",
-    "oracle_dice_in_band",
-    "prior_auc_in_band",
 ]

@@ -87,35 +87,6 @@ def assess_in_band(
     )
 
 
-def prior_auc_in_band(
-    prior: sitk.Image,
-    mask: sitk.Image,
-    reference: sitk.Image,
-    *,
-    radius_mm: float | None = None,
-    radius_vox: float | None = None,
-    label: int | None = None,
-) -> float:
-    """AUC with which P ranks the voxels of the band as inside the reference; see `assess_in_band`. NaN if there is one
-    class only.
-    """
-    return assess_in_band(prior, mask, reference, radius_mm=radius_mm, radius_vox=radius_vox, label=label).auc
-
-
-def oracle_dice_in_band(
-    mask: sitk.Image,
-    reference: sitk.Image,
-    *,
-    radius_mm: float | None = None,
-    radius_vox: float | None = None,
-    label: int | None = None,
-) -> float:
-    """Dice of the best possible relabelling of the band; see `assess_in_band`. NaN where mask and reference are
-    empty.
-    """
-    return assess_in_band(mask, mask, reference, radius_mm=radius_mm, radius_vox=radius_vox, label=label).dice_oracle
-
-
 def _band(
     mask: sitk.Image, reference: sitk.Image, radius_mm: float | None, radius_vox: float | None, label: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, ...]]:

@@ -14,8 +14,9 @@ import SimpleITK as sitk
 
 from nnunet_weak import volume_files
 from nnunet_weak.annotations import ErrorType, RegionScore, WeakAnnotations
+from nnunet_weak.dataset_conversion.channel_names import channel_names_from
 from nnunet_weak.dataset_conversion.score_cases import CheckedCase
-from nnunet_weak.dataset_conversion.score_report import channel_names_from, common_left_right_axis, memory_report
+from nnunet_weak.dataset_conversion.score_report import common_left_right_axis, memory_report
 from nnunet_weak.dataset_conversion.scores import main
 from nnunet_weak.errors import Problems
 

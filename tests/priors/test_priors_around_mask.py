@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.priors import PriorOptions, boundary_prior, prior_auc_in_band
+from nnunet_weak.priors import PriorOptions, assess_in_band, boundary_prior
 from nnunet_weak.priors.neighbourhood import Neighbourhood, prior_by_region, signed_depth_mm
 
 SPACING_XYZ = (0.8, 1.0, 2.0)
@@ -63,7 +63,7 @@ def test_posterior_finds_a_structure_that_is_neither_brightest_nor_darkest() -> 
     image[TRUTH] = rng.normal(100, 5, TRUTH.sum())
     args = (_image(MASK), _image(TRUTH))
     auc = {
-        kind: prior_auc_in_band(boundary_prior(_image(image), PriorOptions(kind=kind), mask=args[0]), *args)
+        kind: assess_in_band(boundary_prior(_image(image), PriorOptions(kind=kind), mask=args[0]), *args).auc
         for kind in ("otsu", "posterior")
     }
     assert auc["posterior"] > 0.98
@@ -78,12 +78,12 @@ def test_local_posterior_follows_surroundings_that_change() -> None:
     image = (ramp + np.where(TRUTH, 30, -30) + rng.normal(0, 10, SHAPE)).astype(np.float32)
     args = (_image(MASK), _image(TRUTH))
     auc = {
-        mm: prior_auc_in_band(
+        mm: assess_in_band(
             boundary_prior(
                 _image(image), PriorOptions(kind="posterior", locality_mm=mm, mask_weight_per_mm=0), mask=args[0]
             ),
             *args,
-        )
+        ).auc
         for mm in (0.0, 4.0)
     }
     assert auc[4.0] > 0.99 > 0.97 > auc[0.0]

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from sklearn.metrics import roc_auc_score
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.priors import assess_in_band, oracle_dice_in_band, prior_auc_in_band
+from nnunet_weak.priors import assess_in_band
 from nnunet_weak.priors.neighbourhood import signed_depth_mm
 
 SPACING_XYZ = (1.0, 0.5, 4.0)
@@ -25,6 +25,14 @@ def _line(text: str) -> sitk.Image:
     return _image(np.array([[[c == "#" for c in text]]]))
 
 
+def auc_in_band(*images: sitk.Image, **radius: float) -> float:
+    return assess_in_band(*images, **radius).auc
+
+
+def oracle_dice(mask: sitk.Image, reference: sitk.Image, **radius: float) -> float:
+    return assess_in_band(mask, mask, reference, **radius).dice_oracle
+
+
 def test_by_hand_on_a_line() -> None:
     mask = _line(".....#####.....")
     truth = _line("......#####....")
@@ -39,15 +47,15 @@ def test_by_hand_on_a_line() -> None:
     assert found.dice_mask == pytest.approx(2 * 4 / 10)
     assert found.dice_prior == pytest.approx(2 * 4 / 10)  # 5 to 9 again: 5 is above a half, 10 is not
     assert found.dice_oracle == 1
-    assert prior_auc_in_band(_image(prior), mask, truth, radius_vox=1) == 0.75
+    assert auc_in_band(_image(prior), mask, truth, radius_vox=1) == 0.75
 
 
 def test_oracle_cannot_repair_what_lies_beyond_the_band() -> None:
     mask, truth = _line("..####..........."), _line("..########.......")
     # radius 2: positions 0-7 may change, so 8 and 9 stay missing: 2 * 6 / (6 + 8)
-    assert oracle_dice_in_band(mask, truth, radius_vox=2) == pytest.approx(12 / 14)
-    assert oracle_dice_in_band(mask, truth) == pytest.approx(12 / 14)  # 2 voxels is the default
-    assert oracle_dice_in_band(mask, truth, radius_vox=4) == 1
+    assert oracle_dice(mask, truth, radius_vox=2) == pytest.approx(12 / 14)
+    assert oracle_dice(mask, truth) == pytest.approx(12 / 14)  # 2 voxels is the default
+    assert oracle_dice(mask, truth, radius_vox=4) == 1
 
 
 def test_radius_in_mm_follows_the_spacing() -> None:
@@ -65,17 +73,17 @@ def test_radius_in_mm_follows_the_spacing() -> None:
 
 def test_ties_count_half() -> None:
     mask, truth = _line("....####...."), _line(".....####...")
-    assert prior_auc_in_band(_image(np.full((1, 1, 12), 0.5, np.float32)), mask, truth) == 0.5
+    assert auc_in_band(_image(np.full((1, 1, 12), 0.5, np.float32)), mask, truth) == 0.5
 
 
 def test_one_class_or_no_band_is_nan() -> None:
     empty, full = _line("......"), _line("..##..")
     prior = _image(np.zeros((1, 1, 6), np.float32))
-    assert math.isnan(prior_auc_in_band(prior, empty, full))
-    assert math.isnan(prior_auc_in_band(prior, full, empty))
-    assert math.isnan(oracle_dice_in_band(empty, empty))
-    assert oracle_dice_in_band(empty, full) == 0
-    assert math.isnan(oracle_dice_in_band(full, empty, radius_vox=1))  # everything removed, rightly: nothing to compare
+    assert math.isnan(auc_in_band(prior, empty, full))
+    assert math.isnan(auc_in_band(prior, full, empty))
+    assert math.isnan(oracle_dice(empty, empty))
+    assert oracle_dice(empty, full) == 0
+    assert math.isnan(oracle_dice(full, empty, radius_vox=1))  # everything removed, rightly: nothing to compare
 
 
 def test_one_region_of_several() -> None:
@@ -93,8 +101,8 @@ def test_one_region_of_several() -> None:
 def test_bad_input() -> None:
     mask = _line("..##..")
     with pytest.raises(InvalidInputError, match="not both"):
-        oracle_dice_in_band(mask, mask, radius_mm=1, radius_vox=1)
+        oracle_dice(mask, mask, radius_mm=1, radius_vox=1)
     with pytest.raises(InvalidInputError, match="grid"):
-        oracle_dice_in_band(mask, _line("..##..."))
+        oracle_dice(mask, _line("..##..."))
     with pytest.raises(InvalidInputError, match="prior"):
-        prior_auc_in_band(_image(np.zeros((1, 1, 7), np.float32)), mask, mask)
+        auc_in_band(_image(np.zeros((1, 1, 7), np.float32)), mask, mask)
