@@ -32,9 +32,14 @@ from nnunet_weak.dataset_conversion.coarse_report import (
     drawings_report,
     drawings_warnings,
 )
+from nnunet_weak.dataset_conversion.conversion import (
+    carry_out,
+    check_channel_names,
+    find_target,
+    raw_dataset_of,
+)
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.parallel import run_tasks
-from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
+from nnunet_weak.raw_dataset import RawDataset
 
 logger = logging.getLogger(__name__)
 
@@ -57,52 +62,56 @@ def convert(
         OSError: The disk is full, for example; nothing was written.
     """
     problems = Problems()
-    target: Path | None = None
-    if not options.dry_run:
-        try:
-            target = target_folder(options.dataset_id, options.name, overwrite=options.overwrite)
-        except InvalidInputError as error:
-            problems.extend(error)
+    target = find_target(options, problems)
     inputs = gather_inputs(options, problems)
     cases = _coarse_cases(options, inputs)
     if not cases and not len(problems):
         problems.add(str(options.images), "no case has both images and a drawing", "compare the names")
-    channels = len(next(iter(inputs.images.values()), ()))
-    if options.channel_names is not None and channels and len(options.channel_names) != channels:
-        problems.add(
-            f"--channel-names {' '.join(options.channel_names)}",
-            f"the images have {channels} channels",
-            "name each channel once, in their order",
-        )
+    check_channel_names(options, len(next(iter(inputs.images.values()), ())), problems)
 
     def describe(checked: Sequence[CheckedCoarseCase]) -> RawDataset:
         for case in checked:
             problems.extend(InvalidInputError(case.problems))
         names = _report(options, inputs, [case for case in checked if not case.problems], say)
         problems.raise_if_any("RefineSeg data set, nothing was written")
-        return _raw_dataset(options, inputs, checked, names, command)
+        return raw_dataset_of(
+            options,
+            names,
+            options.code.labels,
+            _annotations(options, checked, len(names)),
+            inputs.patients,
+            command,
+            {
+                "left_out": dict(inputs.left_out),
+                "conflicting_voxels": {case.name: dict(case.conflicts) for case in checked if case.conflicts},
+                "drawn_voxels": {
+                    case.name: {name: list(counts) for name, counts in case.drawn.items()} for case in checked
+                },
+            },
+        )
 
-    if target is None or len(problems):
-        describe(run_tasks(check_case, cases, processes=options.processes, description="Checking"))
-        say("Dry run: everything fits, nothing was written.")
-        return None
-    roots = {"images": options.images, **{f"positive {name}": path for name, path in options.positive.items()}}
-    roots |= {f"negative {name}": path for name, path in options.negative.items()}
-    if options.references is not None:
-        roots["references"] = options.references
-    write_raw_dataset(
+    folder = carry_out(
+        options,
         target,
+        problems,
         cases,
-        write_case,
-        describe,
-        processes=options.processes,
-        input_roots=roots,
-        further_inputs=[options.patients] if options.patients is not None else [],
+        check_case=check_case,
+        write_case=write_case,
+        describe=describe,
+        description="Checking",
+        input_roots={
+            "images": options.images,
+            "references": options.references,
+            **{f"positive {name}": path for name, path in options.positive.items()},
+            **{f"negative {name}": path for name, path in options.negative.items()},
+        },
+        further_inputs=(options.patients,),
+        say=say,
     )
-    say(f"Wrote {len(cases)} case{'s' if len(cases) != 1 else ''} to {target}")
-    say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} -c 2d --verify_dataset_integrity")
-    say(f"Then: nnunet_weak_preprocess -d {options.dataset_id}")
-    return target
+    if folder is not None:
+        say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} -c 2d --verify_dataset_integrity")
+        say(f"Then: nnunet_weak_preprocess -d {options.dataset_id}")
+    return folder
 
 
 @console_command
@@ -146,44 +155,17 @@ def _report(
     return names
 
 
-def _raw_dataset(
-    options: CoarseConversion,
-    inputs: CoarseInputs,
-    checked: Sequence[CheckedCoarseCase],
-    channel_names: tuple[str, ...],
-    command: Sequence[str],
-) -> RawDataset:
+def _annotations(
+    options: CoarseConversion, checked: Sequence[CheckedCoarseCase], image_channels: int
+) -> WeakAnnotations:
     cases = {
         case.name: CaseAnnotation(
             fully_annotated=case.fully_annotated, maps=tuple(name for name, counts in case.drawn.items() if any(counts))
         )
         for case in checked
     }
-    annotations = WeakAnnotations(
-        method="refineseg",
-        channels=ChannelLayout(len(channel_names)),
-        cases=cases,
-        maps=_maps(options, checked),
-    )
-    return RawDataset(
-        options.dataset_id,
-        options.name,
-        channel_names,
-        options.code.labels,
-        annotations,
-        options.file_ending,
-        inputs.patients,
-        options.split_seed,
-        {
-            "command": [shortened(argument) for argument in command],
-            "options": options.to_json(),
-            "left_out": dict(inputs.left_out),
-            "conflicting_voxels": {case.name: dict(case.conflicts) for case in checked if case.conflicts},
-            "drawn_voxels": {
-                case.name: {name: list(counts) for name, counts in case.drawn.items()} for case in checked
-            },
-        },
-    )
+    layout = ChannelLayout(image_channels)
+    return WeakAnnotations(method="refineseg", channels=layout, cases=cases, maps=_maps(options, checked))
 
 
 def _maps(options: CoarseConversion, checked: Sequence[CheckedCoarseCase]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch import nn
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.losses.refineseg import negative_loss, positive_loss
+from nnunet_weak.losses.refineseg import lower_resolutions_loss, negative_loss, positive_loss
 from nnunet_weak.networks.annotated_output import AnnotatedOutput
 from nnunet_weak.networks.annotation_heads import AnnotationHeads
 from nnunet_weak.training.checkpoints import HEADS_KEY
@@ -58,16 +58,15 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         patch_size = self.configuration_manager.patch_size
         learned = [name for name, kind in maps.items() if kind == "negative" and self.learned_complementary]
         features = core.decoder.seg_layers[-1].in_channels
-        return AnnotatedOutput(
-            AnnotationHeads(
-                tuple(maps),
-                num_classes,
-                features,
-                len(patch_size),
-                learned_complementary=learned,
-                patch_size=patch_size,
-            )
+        heads = AnnotationHeads(
+            tuple(maps),
+            num_classes,
+            features,
+            len(patch_size),
+            learned_complementary=learned,
+            patch_size=patch_size,
         )
+        return AnnotatedOutput(heads)
 
     def training_state(self) -> dict[str, Any]:
         """Also what the annotation heads are like, for `nnunet_weak_annotators`."""
@@ -101,22 +100,8 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
             distances.append(annotator.identity_distance * torch.tensor(drawn_by, device=drawing.device))
         terms["regulariser"] = self.regulariser_weight * torch.stack(distances).sum(0)
         if self.enable_deep_supervision:
-            terms["lower resolutions"] = self._lower_resolutions(batch, output)
+            positive = [index for index, kind in enumerate(self.annotations.maps.values()) if kind == "positive"]
+            terms["lower resolutions"] = lower_resolutions_loss(
+                output, batch.extra[:, positive], alpha=self.alpha, beta=self.beta
+            )
         return terms
-
-    def _lower_resolutions(self, batch: WeakBatch, output: list[torch.Tensor]) -> torch.Tensor:
-        """Positive drawings as they are, on coarser grids, weighted as stock weights them."""
-        positive = [channel for channel, kind in enumerate(self.annotations.maps.values()) if kind == "positive"]
-        drawings = batch.extra[:, positive].float()
-        total = output[0].new_zeros(len(batch.keys), dtype=torch.float32)
-        for level, logits in enumerate(output[1:], start=1):
-            coarse = nn.functional.interpolate(drawings, logits.shape[2:], mode="nearest-exact")
-            probabilities = logits.float().softmax(1)
-            total = total + 0.0 * probabilities.flatten(1).mean(1)  # DDP wants it in the loss also without drawings
-            # The lowest resolution has no weight in stock; 1e-6 keeps it in the loss, as DDP wants.
-            weight = 0.5**level if level < len(output) - 1 else 1e-6
-            for index in range(len(positive)):
-                total = total + weight * positive_loss(
-                    probabilities, coarse[:, index], alpha=self.alpha, beta=self.beta
-                )
-        return total

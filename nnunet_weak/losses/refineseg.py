@@ -16,6 +16,7 @@ Reference: Du et al., "RefineSeg: Dual Coarse-to-Fine Learning for Medical Image
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -121,6 +122,38 @@ def negative_loss(
             v = torch.matmul(complementary_matrix(complementary_logits).T, u)
             not_drawn_class = v.gather(1, drawn_class[:, None])[:, 0]
         return -_mean_of_drawn(_safe_log(not_drawn_class), drawn, count)
+
+
+def lower_resolutions_loss(
+    logits: Sequence[Tensor], annotations: Tensor, *, alpha: float = 0.6, beta: float = 0.4
+) -> Tensor:
+    """Deep supervision: positive drawings as they are, on the coarser grids, weighted as nnU-Net weights them.
+
+    Not in the paper. Transition matrices belong to the full resolution, so the coarser ones learn what was drawn.
+
+    Args:
+        logits: the network's logits by resolution, full resolution first; that one is left out.
+        annotations: positive maps of all strategies.
+        alpha: as in :func:`positive_loss`.
+        beta: as in :func:`positive_loss`.
+
+    Returns:
+        One value per sample; every resolution takes part in it, also where nothing is drawn.
+
+    Shape:
+        logits ``(B, L, *coarse)``; annotations ``(B, strategies, *spatial)``; result ``(B,)``.
+    """
+    total = annotations.new_zeros(annotations.shape[0], dtype=torch.float32)
+    for level, coarse in enumerate(logits[1:], start=1):
+        probabilities = coarse.float().softmax(1)
+        total = total + 0.0 * probabilities.flatten(1).mean(1)  # in the graph also without drawings, as DDP wants
+        # The lowest resolution has no weight in nnU-Net.
+        weight = 0.5**level if level < len(logits) - 1 else 1e-6
+        if annotations.shape[1]:
+            drawings = torch.nn.functional.interpolate(annotations.float(), coarse.shape[2:], mode="nearest-exact")
+            for drawing in drawings.unbind(1):
+                total = total + weight * positive_loss(probabilities, drawing, alpha=alpha, beta=beta)
+    return total
 
 
 def complementary_matrix(logits: Tensor) -> Tensor:

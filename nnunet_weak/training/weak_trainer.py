@@ -168,7 +168,7 @@ class nnUNetTrainerWeak(CompositeTrainer):
         if self.local_rank == 0:
             name = self.plans_manager.dataset_name
             folder = Path(self.preprocessed_dataset_folder)
-            raw = Path(str(nnUNet_raw)) / name if nnUNet_raw.is_set() else Path(name)
+            raw = Path(str(nnUNet_raw) if nnUNet_raw.is_set() else "nnUNet_raw") / name
             maps = maps_of(self.annotations, raw, folder, self.dataset_json["file_ending"], cases)
             made = preprocess_maps(
                 maps,
