@@ -34,7 +34,8 @@ def main() -> int:
     )
     demo.run(
         "Planning and preprocessing",
-        f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 2d --verify_dataset_integrity -np {demo.cores}",
+        f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 2d --verify_dataset_integrity -npfp {demo.cores} "
+        f"-np {demo.cores}",
     )
     demo.run("The drawings too", f"nnunet_weak_preprocess -d {DATASET_ID}")
     demo.make_thin(DATASET)

@@ -29,7 +29,8 @@ def main() -> int:
     )
     demo.run(
         "Planning and preprocessing",
-        f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 3d_fullres --verify_dataset_integrity -np {demo.cores}",
+        f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 3d_fullres --verify_dataset_integrity -npfp {demo.cores} "
+        f"-np {demo.cores}",
     )
     demo.make_thin(DATASET)
     demo.run("Training", f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {TRAINER} -device cpu")

@@ -152,12 +152,20 @@ def mixed_dataset(workplace: Workplace) -> str:
 @pytest.fixture(scope="session")
 def drawings_dataset(workplace: Workplace) -> str:
     """A RefineSeg data set: anna draws what is and is not there, ben every other slice, two cases are full."""
+    from nnunet_weak.cli.simulate_coarse import main as simulate_coarse
+
     phantoms = workplace.root / "phantoms"
     drawn = workplace.root / "drawings"
-    workplace.run(
-        f"nnunet_weak_simulate_coarse --references {phantoms}/labels --labels proximal=1 shaft=2 distal=3 -o {drawn} "
-        "--annotators anna=typical ben=hasty --negative -np 1"
-    )
+    arguments = [
+        "--references",
+        str(phantoms / "labels"),
+        "--labels",
+        "proximal=1",
+        "shaft=2",
+        "distal=3",
+        "--negative",
+    ]
+    assert simulate_coarse([*arguments, "-o", str(drawn), "--annotators", "anna=typical", "ben=hasty", "-np", "1"]) == 0
     names = sorted(path.name for path in (phantoms / "labels").iterdir())
     references = phantoms / "last_references"
     references.mkdir()
@@ -233,7 +241,7 @@ def plan(workplace: Workplace, dataset: str, configurations: str) -> str:
     number = dataset[7:10]
     processes = " ".join("1" for _ in configurations.split())
     workplace.run(
-        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -np {processes} --verify_dataset_integrity"
+        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -npfp 1 -np {processes} --verify_dataset_integrity"
     )
     thin_plan = Path(__file__).parents[1] / "examples" / "thin_plan.py"
     workplace.run(f"{sys.executable} {thin_plan} {dataset} --features 4 --most 8")
