@@ -185,7 +185,7 @@ def first_positive(case: CoarseCase, maps: Mapping[str, np.ndarray], image: sitk
     """Label map of the first positive map, blank = ignore: what the stock trainer learns from."""
     ignore = case.code.num_classes
     for name, array in maps.items():
-        if not _is_negative(case, name):
+        if not _is_negative(case, name) and array.any():
             return np.where(array > 0, array.astype(np.int32) - 1, ignore).astype(np.uint16)
     return np.full(image.GetSize()[::-1], ignore, np.uint16)
 

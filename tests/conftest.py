@@ -241,7 +241,8 @@ def plan(workplace: Workplace, dataset: str, configurations: str) -> str:
     number = dataset[7:10]
     processes = " ".join("1" for _ in configurations.split())
     workplace.run(
-        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -npfp 1 -np {processes} --verify_dataset_integrity"
+        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -npfp 1 -np {processes} "
+        "--verify_dataset_integrity"
     )
     thin_plan = Path(__file__).parents[1] / "examples" / "thin_plan.py"
     workplace.run(f"{sys.executable} {thin_plan} {dataset} --features 4 --most 8")

@@ -10,6 +10,7 @@ from nnunet_weak.losses.refineseg import (
     annotator_probabilities,
     complementary_matrix,
     identity_regulariser,
+    lower_resolutions_loss,
     negative_loss,
     positive_loss,
 )
@@ -199,3 +200,21 @@ def test_a_map_of_another_shape_is_refused():
     logits, annotation = random_case()
     with pytest.raises(ValueError, match="batch and spatial shape"):
         positive_loss(logits.softmax(1), annotation[..., :-1])
+
+
+def test_lower_resolutions_learn_the_drawings_as_they_are():
+    """By hand: level 1 of 3 has weight 1/2, the lowest 1e-6; blank counts for nothing on any grid."""
+    drawn = torch.zeros(1, 1, 4, 6)
+    drawn[..., :3] = 2  # class 1 on the left half, blank on the right
+    full, half, quarter = (torch.zeros(1, 2, *size) for size in ((4, 6), (2, 3), (1, 2)))
+    for logits in (half, quarter):
+        logits.requires_grad_()
+    value = lower_resolutions_loss([full, half, quarter], drawn, alpha=1.0, beta=0.0)
+    assert value.item() == pytest.approx((0.5 + 1e-6) * math.log(2), rel=1e-5)
+    value.sum().backward()
+    assert (half.grad[..., :1] != 0).all() and (half.grad[..., 2:] == 0).all()
+    for drawings in (torch.zeros(1, 1, 4, 6), torch.zeros(1, 0, 4, 6)):
+        quarter.grad = None
+        nothing = lower_resolutions_loss([full, half, quarter], drawings)
+        nothing.sum().backward()
+        assert nothing.item() == 0 and quarter.grad is not None and (quarter.grad == 0).all()
