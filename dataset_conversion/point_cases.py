@@ -185,7 +185,7 @@ def fit_templates(
         except InvalidInputError as error:
             problems += [f"{one.title}: {problem}" for problem in error.problems]
             continue
-        inside = sitk.GetArrayViewFromImage(rasterise(fit.vertices_mm, fit.faces, image)) > 0
+        inside = sitk.GetArrayFromImage(rasterise(fit.vertices_mm, fit.faces, image)) > 0
         if not inside.any():
             problems.append(
                 f"{one.title}: its template of {fit.volume_mm3:.3g} mm3 holds no voxel centre "

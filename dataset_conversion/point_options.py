@@ -128,10 +128,10 @@ def parse_options(argv: Sequence[str] | None = None) -> PointConversion:
 _EPILOG = f"""
 example: livers and spleens of 20 CTs, clicked in 3D Slicer, one markups list for each organ
   images/case_01.nii.gz      points/case_01_liver.mrk.json, points/case_01_spleen.mrk.json
-  nnunet_weak_convert_points --images images --points points --classes liver spleen -d 521 -n Abdomen --dry-run
+  nnunet_weak_convert_points --images images --points points --classes liver spleen -d 531 -n Abdomen --dry-run
 Read what it says about the fits, then run it again without --dry-run, look through templates/sheets, and go on with
-  nnUNetv2_plan_and_preprocess -d 521 --verify_dataset_integrity
-  nnUNetv2_train 521 3d_fullres 0 -tr nnUNetTrainerWeakNet
+  nnUNetv2_plan_and_preprocess -d 531 --verify_dataset_integrity
+  nnUNetv2_train 531 3d_fullres 0 -tr nnUNetTrainerWeakNet
 
 Point files end in {", ".join(POINT_FILE_ENDINGS)}. They are called CASE or CASE_CLASS or CASE_CLASS-2, or lie
 in a folder CASE. Click tips and extremes first, then fill the gaps; from 25 points on templates are good.

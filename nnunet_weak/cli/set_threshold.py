@@ -18,7 +18,7 @@ A voxel is foreground where its probability is above gamma: below 0.5 objects gr
 classes gamma compares each class with the background. Stock prediction needs to know nothing of it.
 
 examples:
-  nnunet_weak_set_threshold nnUNet_results/Dataset521_Abdomen/nnUNetTrainerWeakNet__nnUNetPlans__3d_fullres --gamma 0.4
+  nnunet_weak_set_threshold nnUNet_results/Dataset531_Abdomen/nnUNetTrainerWeakNet__nnUNetPlans__3d_fullres --gamma 0.4
   nnunet_weak_set_threshold MODEL_FOLDER --calibrate       the best for the fully annotated validation cases
   nnunet_weak_set_threshold MODEL_FOLDER --undo            the weights of the training, bit by bit
 """

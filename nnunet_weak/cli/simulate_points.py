@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 example: 25 clicks on each liver and spleen, then the data set for Weak-Net
   nnunet_weak_simulate_points --references labels --classes liver=1 spleen=2 -n 25 -o points
-  nnunet_weak_convert_points --images images --points points --classes liver spleen -d 521 -n Abdomen
+  nnunet_weak_convert_points --images images --points points --classes liver spleen -d 531 -n Abdomen
 
 Several values that are one object: --classes hippocampus=1,2. Of each class the largest component is clicked.
 """
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if result.problems:
             problems.extend(InvalidInputError(result.problems))
     if not any(result.objects for result in results) and not len(problems):
-        problems.add(str(args.references), f"no case holds {' or '.join(classes)}", "check the values in --classes")
+        problems.add(str(args.references), f"no case holds {_shown(classes)}", "check the values in --classes")
     problems.raise_if_any("nnunet_weak_simulate_points")
 
     with appearing_folder(args.output) as folder:
@@ -78,18 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             elif args.format == "mrk.json":
                 for one in result.objects:
                     write_points(folder / f"{result.case}_{one.class_name}.mrk.json", PointSet((one,)))
-        record = {
+        # No .json, which would be a point file to the converter.
+        facts = {
             "nnunet_weak": __version__,
-            "classes": classes,
-            "points_per_object": args.n,
+            "classes": " ".join(f"{name}={','.join(map(str, values))}" for name, values in classes.items()),
+            "points on each object": args.n,
             "sampling": args.sampling,
             "noise_mm": args.noise_mm,
             "seed": args.seed,
-            "points": {result.case: sum(len(one.points_mm) for one in result.objects) for result in results},
+            "points in all": sum(len(one.points_mm) for result in results for one in result.objects),
         }
-        records = folder / "simulation"
-        records.mkdir()
-        (records / "simulation.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        text = "".join(f"{name}: {value}\n" for name, value in facts.items())
+        (folder / "simulation.txt").write_text(text, encoding="utf-8")
     objects = sum(len(result.objects) for result in results)
     print(f"{args.output}: {objects} objects in {len(results)} cases, {args.n} points each, seed {args.seed}")
     for result in results:
@@ -135,6 +134,10 @@ def _click(
         )
         objects.append(ObjectPoints(clicked.points_mm, name))
     return _Clicked(case, tuple(objects), tuple(missing))
+
+
+def _shown(classes: Mapping[str, tuple[int, ...]]) -> str:
+    return " or ".join(f"{name} (value {', '.join(map(str, values))})" for name, values in classes.items())
 
 
 def _parser() -> argparse.ArgumentParser:

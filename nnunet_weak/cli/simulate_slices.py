@@ -75,9 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if result.problems:
                 problems.extend(InvalidInputError(result.problems))
         problems.raise_if_any("nnunet_weak_simulate_slices")
-        records = folder / "simulation"
-        records.mkdir()
-        with (records / "effort.csv").open("w", newline="", encoding="utf-8") as file:
+        with (folder / "effort.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["case", "slices", "contour_length_mm", "contour_length_vox"])
             for result in results:
@@ -91,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "effort": args.effort,
             "seed": args.seed,
         }
-        (records / "simulation.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (folder / "simulation.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     mean = sum(result.length_vox for result in results) / len(results)
     slices = sum(result.slices for result in results) / len(results)
     print(
@@ -120,6 +118,9 @@ def _draw(
     case, path = file
     try:
         labels = read_classes(path, classes)
+        if not sitk.GetArrayViewFromImage(labels).any():
+            values = ", ".join(f"{name} = {' or '.join(map(str, values))}" for name, values in classes.items())
+            raise InvalidInputError(f"holds none of {values} (remedy: check --classes, or leave the case out)")
         drawn = (
             simulate_slices(labels, slices, len(classes) + 1, seed=seed_of(seed, case))
             if slices is not None
