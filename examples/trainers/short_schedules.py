@@ -10,6 +10,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
+from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
+from nnunet_weak.trainers.weaknet_trust import nnUNetTrainerWeakNetTrust
 
 
 class ShortSchedule:
@@ -29,6 +31,14 @@ class nnUNetTrainerSCOREPlus_short(ShortSchedule, nnUNetTrainerSCOREPlus):
 
 class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
     pass
+
+
+class nnUNetTrainerWeakNet_short(ShortSchedule, nnUNetTrainerWeakNet):
+    reconstruction_features = 0.5
+
+
+class nnUNetTrainerWeakNetTrust_short(ShortSchedule, nnUNetTrainerWeakNetTrust):
+    reconstruction_features = 0.5
 
 
 class nnUNetTrainer_short(nnUNetTrainer):
