@@ -1,8 +1,8 @@
 """Weak-Net from end to end on phantoms of long bones, on a CPU: `make demo METHOD=weaknet`.
 
 Twenty-five simulated clicks on the surface of each bone become a template, which is all that the networks learn from;
-two of sixteen cases are fully annotated, so that there is something to validate and to calibrate the threshold on. Every
-step is a command that a user would type. The network is thin and the schedule short
+two of sixteen cases are fully annotated, so that there is something to validate and to calibrate the threshold on.
+Every step is a command that a user would type. The network is thin and the schedule short
 (`examples/trainers/short_schedules.py`), so the figures show that everything works, not what the method can do.
 """
 
