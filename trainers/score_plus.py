@@ -31,6 +31,6 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerSCORE):
         return replace(prepared, annotation=targets)
 
     def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
-        """The terms by domain; their sum is a weighted mean of cross-entropies."""
+        """The terms by domain, a weighted mean of cross-entropies when summed, and the Dice of held voxels."""
         options = self.score_plus_options if self.eta_mm is None else replace(self.score_plus_options, eta=self.eta_mm)
         return score_plus_loss(output, batch.annotation, options)

@@ -98,10 +98,10 @@ class ScorePlusLoss(nn.Module):
 def score_plus_loss(
     logits: Tensor, targets: RegionTargets, options: ScorePlusOptions | None = None
 ) -> dict[str, Tensor]:
-    """Weighted voxel terms over the sum of all weights, split by the domain they come from, and the Dice of held voxels.
+    """Weighted voxel terms over the sum of all weights, split by the domain they come from, and Dice of held voxels.
 
-    The first three add up to a weighted mean of cross-entropies. A sample has the same value in any batch; without any supervised
-    voxel it is 0 with zero gradient.
+    The first three add up to a weighted mean of cross-entropies. A sample has the same value in any batch; without any
+    supervised voxel it is 0 with zero gradient.
 
     Args:
         logits: Raw network output, of any floating type; the loss is computed in float32 or above.

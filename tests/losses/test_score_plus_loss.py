@@ -101,7 +101,9 @@ def test_values_by_hand() -> None:
     soft = -0.25 * math.log(0.8) - 0.75 * math.log(0.2)
     assert terms["expansion"].item() == pytest.approx(4 * 0.6 * soft / weights, rel=1e-5)
     assert terms["subtraction"].item() == 0
-    assert terms["total"].item() == pytest.approx(sum(terms[n].item() for n in ("stability", "expansion", "dice")), rel=1e-6)
+    assert terms["total"].item() == pytest.approx(
+        sum(terms[n].item() for n in ("stability", "expansion", "dice")), rel=1e-6
+    )
 
 
 def test_a_shared_voxel_divides_the_prior_and_averages_the_weight() -> None:
