@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
 from nnunet_weak.dataset_conversion.coarse_drawings import read_drawing
-from nnunet_weak.dataset_conversion.coarse_labels import DrawingCode, class_numbers
+from nnunet_weak.drawing_codes import DrawingCode, class_numbers
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import geometry_difference, read_label_map, with_geometry_of
 from nnunet_weak.input_channels import (

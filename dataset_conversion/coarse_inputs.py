@@ -13,10 +13,10 @@ from typing import TypeVar
 from nnunet_weak.dataset_conversion.cases import discover_cases
 from nnunet_weak.dataset_conversion.coarse_drawings import find_drawings
 from nnunet_weak.dataset_conversion.coarse_options import CoarseConversion
-from nnunet_weak.dataset_conversion.name_matching import suggest
 from nnunet_weak.dataset_conversion.patients import read_patients
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import list_images
+from nnunet_weak.name_matching import suggest
 
 Result = TypeVar("Result")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_weak.dataset_conversion.coarse_cases import NEGATIVE_SUFFIX
-from nnunet_weak.dataset_conversion.coarse_labels import DrawingCode, parse_drawing_code
 from nnunet_weak.dataset_conversion.conversion_options import (
     ConversionOptions,
     add_dataset,
@@ -19,6 +18,7 @@ from nnunet_weak.dataset_conversion.conversion_options import (
     add_running,
     common_fields,
 )
+from nnunet_weak.drawing_codes import DrawingCode, parse_drawing_code
 from nnunet_weak.errors import Problems
 from nnunet_weak.raw_dataset import shortened
 

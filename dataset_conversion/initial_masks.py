@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_weak.dataset_conversion.name_matching import suggest
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import geometry_difference, list_images, read_label_map, strip_ending, with_geometry_of
+from nnunet_weak.name_matching import suggest
 
 SUBFOLDER = "segmentations"
 """Name of the folder inside a case's folder that may hold its binary masks."""

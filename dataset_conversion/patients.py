@@ -6,8 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_weak.dataset_conversion.name_matching import match_names
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.name_matching import match_names
 
 
 def read_patients(path: Path, cases: Sequence[str]) -> dict[str, str]:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from nnunet_weak.dataset_conversion.cases import discover_cases
-from nnunet_weak.dataset_conversion.name_matching import suggest
 from nnunet_weak.dataset_conversion.patients import read_patients
 from nnunet_weak.dataset_conversion.point_options import PointConversion
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import list_images
+from nnunet_weak.name_matching import suggest
 from nnunet_weak.surface.point_files import POINT_FILE_ENDINGS, point_file_ending, read_points
 from nnunet_weak.surface.points import ObjectPoints
 

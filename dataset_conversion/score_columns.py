@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nnunet_weak.dataset_conversion.name_matching import fold_text, match_names, squeezed, suggest
 from nnunet_weak.dataset_conversion.score_words import ERROR_WORDS
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.name_matching import fold_text, match_names, squeezed, suggest
 
 Layout = Literal["auto", "long", "wide"]
 FIELDS = ("case", "region", "quality", "error", "rater")

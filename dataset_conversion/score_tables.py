@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nnunet_weak.dataset_conversion.name_matching import Unmatched, fold_text, match_names, squeezed
 from nnunet_weak.dataset_conversion.score_columns import Columns, Layout, count_recognised, find_columns, parse_columns
 from nnunet_weak.dataset_conversion.score_files import Grid, read_grid
 from nnunet_weak.dataset_conversion.score_words import (
@@ -33,6 +32,7 @@ from nnunet_weak.dataset_conversion.score_words import (
     parse_quality,
 )
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.name_matching import Unmatched, fold_text, match_names, squeezed
 
 __all__ = ["RegionScore", "Scale", "ScoreTable", "Unmatched", "format_matched_table", "parse_columns", "read_scores"]
 

@@ -10,7 +10,7 @@ import numbers
 import re
 from typing import Any
 
-from nnunet_weak.dataset_conversion.name_matching import fold_text
+from nnunet_weak.name_matching import fold_text
 
 UNDER, NONE, OVER, BOTH = -1, 0, 1, 2
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_weak.dataset_conversion.name_matching import match_names
 from nnunet_weak.dataset_conversion.score_tables import (
     RegionScore,
     Scale,
@@ -20,6 +19,7 @@ from nnunet_weak.dataset_conversion.score_tables import (
 )
 from nnunet_weak.dataset_conversion.score_words import NotUnderstoodError, parse_error, parse_quality
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.name_matching import match_names
 
 LONG = """case,region,quality,error
 case_01,proximal,3,under

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_weak.dataset_conversion.name_matching import fold_text
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.name_matching import fold_text
 
 BACKGROUND = "background"
 IGNORE = "ignore"
