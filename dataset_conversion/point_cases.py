@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
 from nnunet_weak.dataset_conversion.point_options import TemplateFit
+from nnunet_weak.dataset_conversion.point_templates import FittedObject, Templates
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import geometry_difference, read_label_map, with_geometry_of
 from nnunet_weak.input_channels import (
@@ -27,7 +28,7 @@ from nnunet_weak.input_channels import (
     write_input_channels,
 )
 from nnunet_weak.raw_dataset import WrittenCase
-from nnunet_weak.surface.fit import SurfaceFit, fit_surface
+from nnunet_weak.surface.fit import fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
 from nnunet_weak.surface.mesh import write_mesh
 from nnunet_weak.surface.points import ObjectPoints, PointSet, check_points_in_image
@@ -70,21 +71,6 @@ class PointCase:
 
 
 @dataclass(frozen=True)
-class FittedObject:
-    """A template and how it fits.
-
-    Attributes:
-        points: What it was fitted to.
-        fit: The surface.
-        voxels: Number of voxels inside it.
-    """
-
-    points: ObjectPoints
-    fit: SurfaceFit
-    voxels: int
-
-
-@dataclass(frozen=True)
 class ObjectReport:
     """What tables and reports say of an object; lengths in mm, by point where there are several."""
 
@@ -123,21 +109,6 @@ class CheckedPointCase:
     warnings: tuple[str, ...] = ()
     template_dice: Mapping[str, float] = field(default_factory=dict)
     fully_annotated: bool = False
-
-
-@dataclass(frozen=True)
-class Templates:
-    """The templates of a case.
-
-    Attributes:
-        labels: Label map, (z, y, x): class k (from 1) inside its templates.
-        fitted: The objects, in the order of their classes.
-        overlaps: As in `CheckedPointCase`.
-    """
-
-    labels: NDArray[np.uint8]
-    fitted: tuple[FittedObject, ...]
-    overlaps: Mapping[tuple[str, str], int]
 
 
 def check_case(case: PointCase) -> CheckedPointCase:

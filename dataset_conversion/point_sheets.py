@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnunet_weak.dataset_conversion.point_cases import FittedObject, Templates
+from nnunet_weak.dataset_conversion.point_templates import FittedObject, Templates
 from nnunet_weak.surface.rasterise import world_to_index
 
 MOST_OBJECTS = 8
