@@ -71,6 +71,8 @@ def reconstruction_unet(
     scaled["features_per_stage"] = [
         max(_LEAST_FEATURES, round(features * count)) for count in arguments["features_per_stage"]
     ]
-    return get_network_from_plans(
+    unet: Any = get_network_from_plans(
         class_name, scaled, needs_import, num_classes, image_channels, allow_init=True, deep_supervision=False
     )
+    unet.decoder.seg_layers[:-1].requires_grad_(False)  # unused parameters stop DDP
+    return unet

@@ -42,6 +42,7 @@ def test_from_probabilities_to_image_channels(kind, size):
     assert image.shape == (2, 2, *size)
     image.square().sum().backward()
     assert logits.grad.abs().sum() > 0, "the segmentation network learns through it"
+    assert all(p.grad is not None for p in network.parameters() if p.requires_grad), "DDP wants every parameter"
     first = next(module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Conv3d)))
     assert (first.in_channels, first.out_channels) == (3, 4)
     assert arguments["features_per_stage"] == [8, 16, 16], "the plans are left alone"
