@@ -71,7 +71,8 @@ def prepare(folder: Path) -> None:
     run(f"nnunet_weak_make_phantoms {phantoms} --cases 2 --test-cases 1 --size 128 128 128")
     run(
         f"nnunet_weak_convert_scores --images {phantoms}/images --masks {phantoms}/initial_masks "
-        f"--scores {phantoms}/scores.csv --regions proximal=1 shaft=2 distal=3 --prior local -d {DATASET[7:10]} -n {DATASET[11:]}"
+        f"--scores {phantoms}/scores.csv --regions proximal=1 shaft=2 distal=3 --prior local "
+        f"-d {DATASET[7:10]} -n {DATASET[11:]}"
     )
     run(f"nnUNetv2_plan_and_preprocess -d {DATASET[7:10]} -c 3d_fullres -np 1")
 
