@@ -84,9 +84,7 @@ def predict(
 
 
 def foreground(files: Path) -> int:
-    return sum(
-        int((sitk.GetArrayFromImage(sitk.ReadImage(str(path))) > 0).sum()) for path in files.glob("*.nii.gz")
-    )
+    return sum(int((sitk.GetArrayFromImage(sitk.ReadImage(str(path))) > 0).sum()) for path in files.glob("*.nii.gz"))
 
 
 def test_the_data_set_holds_templates_and_what_a_person_looks_at(workplace, dataset):
