@@ -21,11 +21,20 @@ class ShortSchedule:
     initial_lr = 3e-3
 
 
-class nnUNetTrainerSCORE_short(ShortSchedule, nnUNetTrainerSCORE):
+class ShortScoreSchedule(ShortSchedule):
+    """One sample a step, so more steps."""
+
+    num_epochs = 16
+    num_iterations_per_epoch = 40
+    num_val_iterations_per_epoch = 2
+    initial_lr = 1e-2
+
+
+class nnUNetTrainerSCORE_short(ShortScoreSchedule, nnUNetTrainerSCORE):
     pass
 
 
-class nnUNetTrainerSCOREPlus_short(ShortSchedule, nnUNetTrainerSCOREPlus):
+class nnUNetTrainerSCOREPlus_short(ShortScoreSchedule, nnUNetTrainerSCOREPlus):
     pass
 
 
