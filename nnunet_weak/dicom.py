@@ -5,6 +5,9 @@ World coordinates are LPS in mm. Slices are ordered by their positions, whatever
 
 from __future__ import annotations
 
+import locale
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -12,6 +15,17 @@ import SimpleITK as sitk
 from nnunet_weak.errors import InvalidInputError
 
 
+@contextmanager
+def kept_locale() -> Iterator[None]:
+    """Undo what GDCM does to the process: it can leave the locale "C", in which Python takes text files for ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+@kept_locale()
 def dicom_series(folder: Path) -> tuple[str, ...]:
     """Identifiers of the DICOM series whose files lie in a folder."""
     previous = sitk.ProcessObject.GetGlobalWarningDisplay()
@@ -22,6 +36,7 @@ def dicom_series(folder: Path) -> tuple[str, ...]:
         sitk.ProcessObject.SetGlobalWarningDisplay(previous)
 
 
+@kept_locale()
 def read_dicom_series(folder: Path) -> sitk.Image:
     """Read the series of a folder as a 3D image.
 

@@ -89,7 +89,8 @@ class Workplace:
             env={**self.environment, **variables},
             cwd=self.root,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=600,
         )

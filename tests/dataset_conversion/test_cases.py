@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import locale
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunet_weak.dataset_conversion.cases import discover_cases, why_not_a_case_name
+from nnunet_weak.dicom import kept_locale
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import read_case_image
 
@@ -29,6 +31,7 @@ def problems_of(folder: Path, **options: object) -> tuple[str, ...]:
     return caught.value.problems
 
 
+@kept_locale()
 def write_series(folder: Path, array: np.ndarray, uid: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     writer = sitk.ImageFileWriter()
@@ -100,7 +103,9 @@ def test_dicom_series(tmp_path):
     write_series(tmp_path / "a", array, "1.2.3.4")
     cases = discover_cases(tmp_path)
     assert cases == {"a": [tmp_path / "a"]}
+    before = locale.setlocale(locale.LC_ALL)
     image = read_case_image(cases["a"][0])
+    assert locale.setlocale(locale.LC_ALL) == before
     # File names run against the slices' positions, which decide.
     assert np.array_equal(sitk.GetArrayFromImage(image), array)
     assert image.GetSpacing() == pytest.approx((0.5, 0.7, 3.0)) and image.GetOrigin() == pytest.approx((1, 2, 0))
