@@ -75,11 +75,11 @@ def inputs(workplace) -> Path:
 
 
 def predict(
-    workplace, inputs: Path, model: Path, name: str, python: Path | str = "python", **variables: str
+    workplace, inputs: Path, model: Path, name: str, python: Path | str = "python", options: str = "", **variables: str
 ) -> dict[str, bytes]:
     script, output = workplace.root / "predict_model.py", workplace.root / name
     script.write_text(PREDICT)
-    workplace.run(f"{python} {script} -i {inputs} -o {output} -m {model} -f 0 -device cpu -npp 1 -nps 1", **variables)
+    workplace.run(f"{python} {script} -i {inputs} -o {output} -m {model} -f 0 -device cpu -npp 1 -nps 1 {options}", **variables)
     return {path.name: path.read_bytes() for path in sorted(output.glob("*.nii.gz"))}
 
 
@@ -112,13 +112,22 @@ def test_threshold_without_the_package_and_undo(workplace, dataset, model, input
     assert trained["trainer_name"] == "nnUNetTrainer"
     assert not any("auxiliary" in name for name in trained["network_weights"])
     assert trained["nnunet_weak"]["auxiliary_weights"]
-    before = predict(workplace, inputs, model, "at_half")
+    before = predict(workplace, inputs, model, "at_half", options="--save_probabilities")
+    probabilities = np.concatenate(
+        [np.load(path)["probabilities"][1].ravel() for path in (workplace.root / "at_half").glob("*.npz")]
+    )
+    half = (probabilities > 0.5).mean()
+    assert foreground(workplace.root / "at_half") == half * probabilities.size
+    # so short a training may leave any probabilities: a threshold among them that moves a quarter of the voxels or more
+    gamma = float(np.quantile(probabilities, 0.75 if half > 0.5 else 0.25))
 
-    workplace.run(f"nnunet_weak_set_threshold {model} --gamma 0.2")
-    with_package = predict(workplace, inputs, model, "at_a_fifth")
-    without = predict(workplace, inputs, model, "at_a_fifth_bare", bare_python, nnUNet_extTrainer="")
+    workplace.run(f"nnunet_weak_set_threshold {model} --gamma {gamma!r}")
+    with_package = predict(workplace, inputs, model, "at_gamma")
+    without = predict(workplace, inputs, model, "at_gamma_bare", bare_python, nnUNet_extTrainer="")
     assert without == with_package != before
-    assert foreground(workplace.root / "at_a_fifth") > foreground(workplace.root / "at_half")
+    expected = (probabilities > gamma).mean()
+    assert abs(expected - half) > 0.2
+    assert foreground(workplace.root / "at_gamma") / probabilities.size == pytest.approx(expected, abs=0.01)
 
     workplace.run(f"nnunet_weak_set_threshold {model} --gamma 0.7")
     workplace.run(f"nnunet_weak_set_threshold {model} --undo")
