@@ -56,6 +56,9 @@ RUNS = {
     "coarse_deep_supervision": ("coarse", "RefineSegDeepSupervision"),
     "coarse_identity": ("coarse", "RefineSegIdentity"),
     "coarse_no_negatives": ("coarse", "RefineSegNoNegatives"),
+    "coarse_no_regulariser": ("coarse", "RefineSegNoRegulariser"),
+    "coarse_no_warmup": ("coarse", "RefineSegNoWarmup"),
+    "coarse_learned_complementary": ("coarse", "RefineSegLearnedComplementary"),
 }
 DEFAULT_RUNS = list(RUNS)[:9]
 
@@ -66,13 +69,14 @@ def main() -> int:
     parser.add_argument("work", type=Path)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--iterations", type=int, default=100, help="per epoch")
+    parser.add_argument("--without-mirroring", action="store_true", help="when predicting, for a CPU")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--modulo", type=int, default=4, help="held out: patient number %% MODULO == REMAINDER")
     parser.add_argument("--remainder", type=int, default=3)
     parser.add_argument("--runs", nargs="+", choices=list(RUNS), default=DEFAULT_RUNS)
     parser.add_argument("--limit", type=int, help="patients on either side, for a quick look")
-    parser.add_argument("--thin", action="store_true", help="a network of 8 to 64 features, for a CPU")
-    parser.add_argument("--patch", type=int, help="patch size and batch size 2 in the plans, for a CPU")
+    parser.add_argument("--features", type=int, help="of the first stage, for a CPU (default: as planned)")
+    parser.add_argument("--batch", type=int, help="slices in a step, for a CPU (default: as planned)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated annotators")
     parser.add_argument("-np", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
@@ -172,10 +176,11 @@ class Benchmark:
                 f"--patients {self.work}/train_patients.csv -d {number} -n {name} --overwrite -np {np_}"
             )
         self.run(f"nnUNetv2_plan_and_preprocess -d {number} -c 2d -npfp {np_} -np {np_} --verify_dataset_integrity")
-        if self.arguments.thin:
-            self.run(f"{sys.executable} {HERE.parent / 'examples' / 'thin_plan.py'} {folder}")
-        if self.arguments.patch:
-            make_patch_small(self.preprocessed / folder / "nnUNetPlans.json", self.arguments.patch)
+        if self.arguments.features or self.arguments.batch:
+            thin = HERE.parent / "examples" / "thin_plan.py"
+            options = {"features": self.arguments.features, "batch": self.arguments.batch}
+            given = " ".join(f"--{name} {value}" for name, value in options.items() if value)
+            self.run(f"{sys.executable} {thin} {folder} {given}")
         if name != "staple":
             self.run(f"nnunet_weak_preprocess -d {number} -np {np_}")
         (self.preprocessed / folder / "complete").touch()
@@ -188,10 +193,11 @@ class Benchmark:
         if len(list(output.glob("*.nii.gz"))) == wanted:
             return
         device = self.arguments.device
+        mirroring = " --disable_tta" if self.arguments.without_mirroring else ""
         self.run(f"nnUNetv2_train {number} 2d all -tr {trainer} -device {device}")
         self.run(
             f"nnUNetv2_predict -i {self.work}/test/images -o {output} -d {number} -c 2d -f all -tr {trainer} "
-            f"-device {device}"
+            f"-device {device} -npp 1 -nps 1{mirroring}"
         )
         if method.startswith("RefineSeg"):
             model = self.results / f"Dataset{number}_{name}" / f"{trainer}__nnUNetPlans__2d"
@@ -253,14 +259,6 @@ def excluded(drawn: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     nearest = np.argmin(distances, axis=0) + 1
     outside = np.isfinite(distances).sum(0)
     return np.select([outside == 3, outside > 0], [NONE_OF_THE_TARGETS, nearest], 4)
-
-
-def make_patch_small(plans_file: Path, size: int) -> None:
-    import json
-
-    plans = json.loads(plans_file.read_text())
-    plans["configurations"]["2d"] |= {"patch_size": [size, size], "batch_size": 2}
-    plans_file.write_text(json.dumps(plans, indent=4))
 
 
 def print_dice(folder: Path) -> None:

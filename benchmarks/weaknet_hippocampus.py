@@ -52,6 +52,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--iterations", type=int, default=100, help="per epoch")
     parser.add_argument("--features", type=int, help="of the first stage, for a CPU (default: as planned)")
+    parser.add_argument("--batch", type=int, help="patches in a step, for a CPU (default: as planned)")
+    parser.add_argument("--without-mirroring", action="store_true", help="when predicting, for a CPU")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("-d", "--dataset", type=int, default=561, help="the first number of several data sets")
     parser.add_argument("-np", type=int, default=os.cpu_count() or 1)
@@ -233,9 +235,11 @@ class Benchmark:
             f"nnUNetv2_plan_and_preprocess -d {number} -c {self.arguments.configuration} --verify_dataset_integrity "
             f"-npfp {processes} -np {processes}"
         )
-        if self.arguments.features:
+        if self.arguments.features or self.arguments.batch:
             thin = HERE.parent / "examples" / "thin_plan.py"
-            self.run(f"{sys.executable} {thin} {name} --features {self.arguments.features}")
+            options = {"features": self.arguments.features, "batch": self.arguments.batch}
+            given = " ".join(f"--{name} {value}" for name, value in options.items() if value)
+            self.run(f"{sys.executable} {thin} {name} {given}")
         done.touch()
 
     def predicted(self, number: int, trainer: str) -> Path:
@@ -244,12 +248,13 @@ class Benchmark:
         name = next(self.raw.glob(f"Dataset{number}_*")).name
         model = self.results / name / f"{trainer}__nnUNetPlans__{configuration}"
         output = self.work / "predictions" / f"{name}_{trainer}"
+        mirroring = " --disable_tta" if self.arguments.without_mirroring else ""
         if not (model / "fold_0" / "checkpoint_final.pth").exists():
             self.run(f"nnUNetv2_train {number} {configuration} 0 -tr {trainer} -device {device}")
         if not (output / "done").exists():
             self.run(
                 f"nnUNetv2_predict -i {self.work}/imagesTs -o {output} -d {number} -c {configuration} -f 0 "
-                f"-tr {trainer} -device {device} --save_probabilities"
+                f"-tr {trainer} -device {device} --save_probabilities -npp 1 -nps 1{mirroring}"
             )
             (output / "done").touch()
         return output

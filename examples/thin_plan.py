@@ -1,4 +1,4 @@
-"""Make a plan's network thinner, so that it trains on a CPU in minutes: `thin_plan.py DATASET [--features 8]`.
+"""Make a plan's network thinner, so that it trains on a CPU in minutes: `thin_plan.py DATASET [--features 8] [--batch 4]`.
 
 Plans are JSON and may be edited between planning and training; nothing needs to be preprocessed again.
 """
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 
-def thin(plans_file: Path, first_features: int, most_features: int) -> None:
+def thin(plans_file: Path, first_features: int, most_features: int, batch_size: int | None) -> None:
     """Write the plan back with `first_features`, twice as many at each stage, up to `most_features`."""
     plans = json.loads(plans_file.read_text())
     for configuration in plans["configurations"].values():
@@ -19,6 +19,7 @@ def thin(plans_file: Path, first_features: int, most_features: int) -> None:
             arguments = configuration["architecture"]["arch_kwargs"]
             stages = len(arguments["features_per_stage"])
             arguments["features_per_stage"] = [min(first_features * 2**i, most_features) for i in range(stages)]
+            configuration["batch_size"] = batch_size or configuration["batch_size"]
     plans_file.write_text(json.dumps(plans, indent=4))
 
 
@@ -27,11 +28,13 @@ def main() -> None:
     parser.add_argument("dataset", help="folder name in nnUNet_preprocessed, for example Dataset511_Bones")
     parser.add_argument("--features", type=int, default=8, help="features of the first stage (default: %(default)s)")
     parser.add_argument("--most", type=int, default=64, help="features of the deepest stages (default: %(default)s)")
+    parser.add_argument("--batch", type=int, help="samples in a step (default: as planned)")
     arguments = parser.parse_args()
     thin(
         Path(os.environ["nnUNet_preprocessed"]) / arguments.dataset / "nnUNetPlans.json",
         arguments.features,
         arguments.most,
+        arguments.batch,
     )
 
 

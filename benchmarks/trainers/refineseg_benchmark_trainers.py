@@ -9,7 +9,10 @@ from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
 from nnunet_weak.trainers.refineseg_ablations import (
     nnUNetTrainerRefineSegDeepSupervision,
     nnUNetTrainerRefineSegIdentity,
+    nnUNetTrainerRefineSegLearnedComplementary,
     nnUNetTrainerRefineSegNoNegatives,
+    nnUNetTrainerRefineSegNoRegulariser,
+    nnUNetTrainerRefineSegNoWarmup,
     nnUNetTrainerRefineSegSGD,
 )
 
@@ -47,4 +50,16 @@ class nnUNetTrainerRefineSegIdentity_benchmark(BenchmarkSchedule, nnUNetTrainerR
 
 
 class nnUNetTrainerRefineSegNoNegatives_benchmark(BenchmarkSchedule, nnUNetTrainerRefineSegNoNegatives):
+    pass
+
+
+class nnUNetTrainerRefineSegNoRegulariser_benchmark(BenchmarkSchedule, nnUNetTrainerRefineSegNoRegulariser):
+    pass
+
+
+class nnUNetTrainerRefineSegNoWarmup_benchmark(BenchmarkSchedule, nnUNetTrainerRefineSegNoWarmup):
+    pass
+
+
+class nnUNetTrainerRefineSegLearnedComplementary_benchmark(BenchmarkSchedule, nnUNetTrainerRefineSegLearnedComplementary):
     pass
