@@ -1,4 +1,4 @@
-"""Make a plan's network thinner, so that it trains on a CPU in minutes: `thin_plan.py DATASET [--features 8] [--batch 4]`.
+"""Make a plan's network thinner, so that it trains on a CPU in minutes: `thin_plan.py DATASET [--features 8]`.
 
 Plans are JSON and may be edited between planning and training; nothing needs to be preprocessed again.
 """

@@ -61,5 +61,7 @@ class nnUNetTrainerRefineSegNoWarmup_benchmark(BenchmarkSchedule, nnUNetTrainerR
     pass
 
 
-class nnUNetTrainerRefineSegLearnedComplementary_benchmark(BenchmarkSchedule, nnUNetTrainerRefineSegLearnedComplementary):
+class nnUNetTrainerRefineSegLearnedComplementary_benchmark(
+    BenchmarkSchedule, nnUNetTrainerRefineSegLearnedComplementary
+):
     pass

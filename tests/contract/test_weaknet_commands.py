@@ -79,7 +79,9 @@ def predict(
 ) -> dict[str, bytes]:
     script, output = workplace.root / "predict_model.py", workplace.root / name
     script.write_text(PREDICT)
-    workplace.run(f"{python} {script} -i {inputs} -o {output} -m {model} -f 0 -device cpu -npp 1 -nps 1 {options}", **variables)
+    workplace.run(
+        f"{python} {script} -i {inputs} -o {output} -m {model} -f 0 -device cpu -npp 1 -nps 1 {options}", **variables
+    )
     return {path.name: path.read_bytes() for path in sorted(output.glob("*.nii.gz"))}
 
 
