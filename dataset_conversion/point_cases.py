@@ -28,9 +28,11 @@ from nnunet_weak.input_channels import (
     write_input_channels,
 )
 from nnunet_weak.raw_dataset import WrittenCase
-from nnunet_weak.surface.fit import fit_surface
+from nnunet_weak.surface.fit import SurfaceFit, fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
 from nnunet_weak.surface.mesh import write_mesh
+from nnunet_weak.surface.mesh_fit import fit_mesh
+from nnunet_weak.surface.mesh_template import read_template
 from nnunet_weak.surface.points import ObjectPoints, PointSet, check_points_in_image
 from nnunet_weak.surface.rasterise import rasterise
 from nnunet_weak.surface.trust import TRUSTED, trusted_labels
@@ -150,9 +152,7 @@ def fit_templates(
     overlaps: dict[tuple[str, str], int] = {}
     for one in sorted(objects, key=lambda one: list(classes).index(one.class_name)):
         try:
-            fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
-            if options.follow_image:
-                fit = follow_image(fit, one.points_mm, image)
+            fit = _fitted(one, image, options)
         except InvalidInputError as error:
             problems += [f"{one.title}: {problem}" for problem in error.problems]
             continue
@@ -173,6 +173,15 @@ def fit_templates(
     if problems:
         raise InvalidInputError(problems)
     return Templates(np.array(numbers, np.uint8)[owner], tuple(fitted), overlaps)
+
+
+def _fitted(one: ObjectPoints, image: sitk.Image, options: TemplateFit) -> SurfaceFit:
+    mesh = options.templates.get(one.class_name)
+    if mesh is not None:
+        template = read_template(mesh)
+        return fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
+    fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
+    return follow_image(fit, one.points_mm, image) if options.follow_image else fit
 
 
 def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | None:

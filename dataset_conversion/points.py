@@ -18,6 +18,12 @@ from pathlib import Path
 from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset_conversion.channel_names import channel_names_from
+from nnunet_weak.dataset_conversion.conversion import (
+    carry_out,
+    check_channel_names,
+    find_target,
+    raw_dataset_of,
+)
 from nnunet_weak.dataset_conversion.point_cases import (
     TEMPLATES,
     CheckedPointCase,
@@ -26,11 +32,11 @@ from nnunet_weak.dataset_conversion.point_cases import (
     write_case,
 )
 from nnunet_weak.dataset_conversion.point_inputs import PointInputs, gather_inputs
-from nnunet_weak.dataset_conversion.point_options import PointConversion, parse_options
+from nnunet_weak.dataset_conversion.point_options import PointConversion, TemplateFit, parse_options
 from nnunet_weak.dataset_conversion.point_report import template_tables, templates_report, templates_warnings
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.parallel import run_tasks
-from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
+from nnunet_weak.raw_dataset import RawDataset
+from nnunet_weak.surface.mesh_template import read_template
 from nnunet_weak.surface.trust import TRUSTED
 
 logger = logging.getLogger(__name__)
@@ -54,50 +60,58 @@ def convert(
         OSError: The disk is full, for example; nothing was written.
     """
     problems = Problems()
-    target: Path | None = None
-    if not options.dry_run:
-        try:
-            target = target_folder(options.dataset_id, options.name, overwrite=options.overwrite)
-        except InvalidInputError as error:
-            problems.extend(error)
+    target = find_target(options, problems)
     inputs = gather_inputs(options, problems)
     cases = _point_cases(options, inputs)
     if not cases and not len(problems):
         problems.add(str(options.images), "no case has both images and points", "compare the names")
-    channels = len(next(iter(inputs.images.values()), ()))
-    if options.channel_names is not None and channels and len(options.channel_names) != channels:
-        problems.add(
-            f"--channel-names {' '.join(options.channel_names)}",
-            f"the images have {channels} channels",
-            "name each channel once, in their order",
-        )
+    check_channel_names(options, len(next(iter(inputs.images.values()), ())), problems)
+    _check_templates(options.fit, list(inputs.classes), problems)
 
     def describe(checked: Sequence[CheckedPointCase]) -> RawDataset:
         for case in checked:
             problems.extend(InvalidInputError(case.problems))
         names = _report(options, inputs, [case for case in checked if not case.problems], say)
         problems.raise_if_any("Weak-Net data set, nothing was written")
-        return _raw_dataset(options, inputs, checked, names, command)
+        return raw_dataset_of(
+            options,
+            names,
+            {"background": 0, **{name: number for number, name in enumerate(inputs.classes, start=1)}},
+            _annotations(checked, len(names)),
+            inputs.patients,
+            command,
+            {
+                "left_out": dict(inputs.left_out),
+                "points": {
+                    case.name: {one.title: one.points for one in case.objects} for case in checked if case.objects
+                },
+                "overlapping_voxels": {
+                    case.name: {f"{winner}, {loser}": voxels for (winner, loser), voxels in case.overlaps.items()}
+                    for case in checked
+                    if case.overlaps
+                },
+            },
+            template_tables(checked),
+        )
 
-    if target is None or len(problems):
-        describe(run_tasks(check_case, cases, processes=options.processes, description="Fitting"))
-        say("Dry run: everything fits, nothing was written.")
-        return None
-    roots = {name: getattr(options, name) for name in ("images", "points", "references")}
-    write_raw_dataset(
+    folder = carry_out(
+        options,
         target,
+        problems,
         cases,
-        write_case,
-        describe,
-        processes=options.processes,
-        input_roots={name: path for name, path in roots.items() if path is not None},
-        further_inputs=[options.patients] if options.patients is not None else [],
+        check_case=check_case,
+        write_case=write_case,
+        describe=describe,
+        description="Fitting",
+        input_roots={"images": options.images, "points": options.points, "references": options.references},
+        further_inputs=(options.patients, *options.fit.templates.values()),
+        say=say,
     )
-    say(f"Wrote {len(cases)} case{'s' if len(cases) != 1 else ''} to {target}")
-    if options.sheets:
-        say(f"Look through {target / TEMPLATES / 'sheets'} before training.")
-    say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
-    return target
+    if folder is not None:
+        if options.sheets:
+            say(f"Look through {folder / TEMPLATES / 'sheets'} before training.")
+        say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
+    return folder
 
 
 @console_command
@@ -106,6 +120,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     convert(parse_options(arguments), print, ["nnunet_weak_convert_points", *arguments])
     return 0
+
+
+def _check_templates(fit: TemplateFit, classes: Sequence[str], problems: Problems) -> None:
+    """Whether the meshes are of classes, and closed surfaces."""
+    for name, path in fit.templates.items():
+        if name not in classes:
+            problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(classes)}")
+            continue
+        try:
+            read_template(path)
+        except InvalidInputError as error:
+            problems.extend(error)
+    if fit.templates and fit.follow_image:
+        problems.add("--follow-image", "is for surfaces fitted from the sphere", "leave it or --templates out")
 
 
 def _point_cases(options: PointConversion, inputs: PointInputs) -> list[PointCase]:
@@ -139,16 +167,10 @@ def _report(
     return names
 
 
-def _raw_dataset(
-    options: PointConversion,
-    inputs: PointInputs,
-    checked: Sequence[CheckedPointCase],
-    channel_names: tuple[str, ...],
-    command: Sequence[str],
-) -> RawDataset:
-    annotations = WeakAnnotations(
+def _annotations(checked: Sequence[CheckedPointCase], image_channels: int) -> WeakAnnotations:
+    return WeakAnnotations(
         method="weaknet",
-        channels=ChannelLayout(len(channel_names)),
+        channels=ChannelLayout(image_channels),
         cases={
             case.name: CaseAnnotation(
                 fully_annotated=case.fully_annotated, maps=() if case.fully_annotated else (TRUSTED,)
@@ -156,28 +178,6 @@ def _raw_dataset(
             for case in checked
         },
         maps={} if all(case.fully_annotated for case in checked) else {TRUSTED: "positive"},
-    )
-    return RawDataset(
-        options.dataset_id,
-        options.name,
-        channel_names,
-        {"background": 0, **{name: number for number, name in enumerate(inputs.classes, start=1)}},
-        annotations,
-        options.file_ending,
-        inputs.patients,
-        options.split_seed,
-        {
-            "command": [shortened(argument) for argument in command],
-            "options": options.to_json(),
-            "left_out": dict(inputs.left_out),
-            "points": {case.name: {one.title: one.points for one in case.objects} for case in checked if case.objects},
-            "overlapping_voxels": {
-                case.name: {f"{winner}, {loser}": voxels for (winner, loser), voxels in case.overlaps.items()}
-                for case in checked
-                if case.overlaps
-            },
-        },
-        template_tables(checked),
     )
 
 

@@ -18,9 +18,9 @@ Reference: Weak-Net, section 3.2 and Fig. 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -102,7 +102,8 @@ class SurfaceFit:
         gap_location_mm: place of the surface farthest from any point: the best place for the next click, shape (3,).
         gap_mm: distance from there to the nearest point.
         warnings: what the annotator should know, in sentences.
-        frame: of the fit, and `surface`, the map from the sphere in it: what `image_evidence` goes on from.
+        frame: of the fit, and `surface`, the map from the sphere in it: what `image_evidence` goes on from. None where
+            the template was not the sphere.
     """
 
     vertices_mm: FloatArray
@@ -112,8 +113,46 @@ class SurfaceFit:
     gap_location_mm: FloatArray
     gap_mm: float
     warnings: tuple[str, ...]
-    frame: LocalFrame = field(repr=False)
-    surface: SphereMap = field(repr=False)
+    frame: LocalFrame | None = field(default=None, repr=False)
+    surface: SphereMap | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        given: FloatArray,
+        points: FloatArray,
+        vertices: FloatArray,
+        faces: NDArray[np.int64],
+        rings: NDArray[np.int64],
+        warnings: Sequence[str],
+    ) -> SurfaceFit:
+        """Measure a surface that was fitted to the distinct ones of the points given.
+
+        Raises:
+            InvalidInputError: it encloses no volume.
+        """
+        volume = signed_volume(vertices, faces)
+        if not volume > 0:
+            raise InvalidInputError(
+                f"The surface through {len(points)} points encloses no volume ({volume:.3g} mm3). The points must lie "
+                f"on the surface of one closed object without holes. Check that points of several objects were not "
+                f"mixed."
+            )
+        distances, _ = cKDTree(points).query(vertices)
+        farthest = int(distances.argmax())
+        gap_mm = float(distances[farthest])
+        return cls(
+            vertices_mm=vertices,
+            faces=np.array(faces),
+            residuals_mm=closest_points(given, vertices, faces, rings, n_rings=2).distance,
+            volume_mm3=volume,
+            gap_location_mm=vertices[farthest],
+            gap_mm=gap_mm,
+            warnings=(
+                *warnings,
+                *spread_warnings(points, surface_area(vertices, faces), vertices[farthest], gap_mm),
+            ),
+        )
 
 
 def fit_surface(
@@ -152,27 +191,9 @@ def fit_surface(
             f"The points left the surface so free that it folded over; its stiffness was raised {factor:g} times. More "
             f"points, spread evenly, would help."
         )
-    if not volume > 0:
-        raise InvalidInputError(
-            f"The surface through {len(points)} points encloses no volume ({volume:.3g} mm3). The points must lie on "
-            f"the surface of one closed object without holes. Check that points of several objects were not mixed."
-        )
-    distances, _ = cKDTree(points).query(vertices)
-    farthest = int(distances.argmax())
-    warnings += spread_warnings(points, surface_area(vertices, faces), vertices[farthest], float(distances[farthest]))
-    residuals = closest_points(given, vertices, faces, _rings(subdivisions), n_rings=2).distance
-    warnings += stray_warnings(points, surface, _SMOOTHING, frame.scale_mm)
-    return SurfaceFit(
-        vertices_mm=vertices,
-        faces=np.array(faces),
-        residuals_mm=residuals,
-        volume_mm3=volume,
-        gap_location_mm=vertices[farthest],
-        gap_mm=float(distances[farthest]),
-        warnings=tuple(warnings),
-        frame=frame,
-        surface=surface,
-    )
+    fit = SurfaceFit.of(given, points, vertices, faces, _rings(subdivisions), warnings)
+    stray = stray_warnings(points, surface.matrix(_SMOOTHING), surface.coefficients, frame.scale_mm)
+    return replace(fit, warnings=(*fit.warnings, *stray), frame=frame, surface=surface)
 
 
 def _fit_map(points: FloatArray, stiffness: float, noise: float) -> SphereMap:

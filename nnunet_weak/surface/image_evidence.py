@@ -35,6 +35,7 @@ from nnunet_weak.surface.fit import SurfaceFit, single_blas_thread
 from nnunet_weak.surface.mesh import closest_points, icosphere, signed_volume, surface_area, vertex_normals
 from nnunet_weak.surface.point_checks import distinct_points
 from nnunet_weak.surface.rasterise import world_to_index
+from nnunet_weak.surface.sphere_kernel import SphereMap
 
 FloatArray = NDArray[np.float64]
 
@@ -51,7 +52,7 @@ def follow_image(fit: SurfaceFit, points_mm: ArrayLike, image: sitk.Image) -> Su
     """Shift a surface along its normals towards image edges that look like those at the points.
 
     Args:
-        fit: from `fit_surface`.
+        fit: from `fit_surface`; its template must be the sphere.
         points_mm: the points it was fitted to, LPS mm, shape (N, 3). At least 4 distinct ones.
         image: a scalar 3D image of the object, of any intensity scale.
 
@@ -60,8 +61,12 @@ def follow_image(fit: SurfaceFit, points_mm: ArrayLike, image: sitk.Image) -> Su
         points.
 
     Raises:
-        InvalidInputError: the image is not scalar and 3D.
+        InvalidInputError: the image is not scalar and 3D; the template was a mesh.
     """
+    if fit.surface is None or fit.frame is None:
+        raise InvalidInputError(
+            "Image evidence is for surfaces fitted from the sphere (remedy: leave out --template or --follow-image)"
+        )
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InvalidInputError(
             f"Image evidence needs a scalar 3D image; got {image.GetDimension()} dimensions with "
@@ -72,7 +77,7 @@ def follow_image(fit: SurfaceFit, points_mm: ArrayLike, image: sitk.Image) -> Su
     sampler = _Sampler.of(image, fit.vertices_mm)
     subdivisions = int(round(np.log2((len(fit.vertices_mm) - 2) / 10) / 2))
     with single_blas_thread():
-        prior = _Prior.of(fit, np.asarray(icosphere(subdivisions)[0]))
+        prior = _Prior.of(fit.surface, fit.frame.scale_mm, np.asarray(icosphere(subdivisions)[0]))
         normals = vertex_normals(fit.vertices_mm, fit.faces)
         shift = np.zeros(len(fit.vertices_mm))
         for _ in range(_ROUNDS):
@@ -97,13 +102,12 @@ class _Prior:
     cross_covariance: FloatArray
 
     @classmethod
-    def of(cls, fit: SurfaceFit, directions: FloatArray) -> _Prior:
-        surface, kernel = fit.surface, fit.surface.kernel
+    def of(cls, surface: SphereMap, scale_mm: float, directions: FloatArray) -> _Prior:
+        kernel = surface.kernel
         local = surface(surface.attachments)
-        amplitude = float(np.vdot(local, surface.coefficients)) / local.size * fit.frame.scale_mm**2
+        amplitude = float(np.vdot(local, surface.coefficients)) / local.size * scale_mm**2
         sites = directions[: len(icosphere(_SITE_SUBDIVISIONS)[0])]
-        among_points = kernel(surface.attachments @ surface.attachments.T)
-        among_points.flat[:: len(among_points) + 1] += _RIDGE * kernel.at_zero_angle
+        among_points = surface.matrix(_RIDGE)
         explained = np.linalg.solve(np.linalg.cholesky(among_points), kernel(surface.attachments @ directions.T))
         at_sites = explained[:, : len(sites)]
         cross = amplitude * (kernel(directions @ sites.T) - explained.T @ at_sites)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nnunet_weak.errors import Problems
-from nnunet_weak.surface.sphere_kernel import SphereMap
 
 FloatArray = NDArray[np.float64]
 
@@ -28,7 +27,7 @@ CLUMPED = 0.4
 STRAY, MIN_POINTS_FOR_STRAY = 12.0, 30
 
 
-def checked_points(given: FloatArray, stiffness: float, noise_mm: float, subdivisions: int) -> FloatArray:
+def checked_points(given: FloatArray, stiffness: float, noise_mm: float, subdivisions: int = 4) -> FloatArray:
     """Distinct points, or an error with everything that is wrong."""
     problems = Problems()
     if not (np.isfinite(stiffness) and stiffness > 0):
@@ -97,13 +96,18 @@ def duplicate_warnings(given: FloatArray, points: FloatArray) -> list[str]:
     return warnings
 
 
-def stray_warnings(points: FloatArray, surface: SphereMap, rho: float, scale_mm: float) -> list[str]:
-    """Name points far from where the others would put them: left out one at a time, in closed form."""
+def stray_warnings(points: FloatArray, matrix: FloatArray, coefficients: FloatArray, scale_mm: float) -> list[str]:
+    """Name points far from where the others would put them: left out one at a time, in closed form.
+
+    Args:
+        points: LPS mm, shape (N, 3).
+        matrix: Of the solve for the surface, smoothing included, shape (N, N).
+        coefficients: Its solution, shape (N, 3).
+        scale_mm: Unit of the frame in which it was solved.
+    """
     if len(points) < MIN_POINTS_FOR_STRAY:
         return []
-    matrix = surface.kernel(surface.attachments @ surface.attachments.T)
-    matrix.flat[:: len(points) + 1] += rho * surface.kernel.at_zero_angle
-    apart_mm = np.linalg.norm(surface.coefficients / np.diag(np.linalg.inv(matrix))[:, None], axis=1) * scale_mm
+    apart_mm = np.linalg.norm(coefficients / np.diag(np.linalg.inv(matrix))[:, None], axis=1) * scale_mm
     stray = np.flatnonzero(apart_mm > STRAY * np.median(apart_mm))
     if not len(stray):
         return []

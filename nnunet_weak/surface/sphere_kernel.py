@@ -92,6 +92,12 @@ class SphereMap:
         """Positions of unit directions of shape (V, 3)."""
         return self.kernel(directions @ self.attachments.T) @ self.coefficients + self.translation
 
+    def matrix(self, rho: float) -> FloatArray:
+        """K between the attachments, with smoothing relative to K(1) on the diagonal."""
+        matrix = self.kernel(self.attachments @ self.attachments.T)
+        matrix.flat[:: len(matrix) + 1] += rho * self.kernel.at_zero_angle
+        return matrix
+
 
 def solve_map(kernel: SphereKernel, attachments: FloatArray, points: FloatArray, rho: float) -> SphereMap:
     """Least-energy map that takes each attachment to its point, up to smoothing.
@@ -105,7 +111,7 @@ def solve_map(kernel: SphereKernel, attachments: FloatArray, points: FloatArray,
         rho: smoothing relative to K(1); 0 would interpolate.
     """
     matrix = kernel(attachments @ attachments.T)
-    coefficients, translation = _solve_bordered(matrix, points, rho * kernel.at_zero_angle)
+    coefficients, translation = solve_bordered(matrix, points, rho * kernel.at_zero_angle)
     return SphereMap(kernel, attachments, coefficients, translation)
 
 
@@ -134,7 +140,7 @@ def optimise_attachments(
         norm = np.sqrt(np.einsum("ij,ij->i", free, free))[:, None]
         unit = free / norm
         matrix, derivative = kernel.with_derivative(unit @ unit.T)
-        coefficients, _ = _solve_bordered(matrix, points, ridge)
+        coefficients, _ = solve_bordered(matrix, points, ridge)
         derivative *= coefficients @ coefficients.T
         gradient = derivative @ unit
         gradient *= -2
@@ -153,8 +159,8 @@ def optimise_attachments(
     return free / np.linalg.norm(free, axis=1, keepdims=True)
 
 
-def _solve_bordered(matrix: FloatArray, points: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
-    """Coefficients and translation; overwrites the diagonal of `matrix`."""
+def solve_bordered(matrix: FloatArray, points: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
+    """Coefficients C and translation t of [[matrix + ridge I, 1], [1', 0]] [C; t] = [points; 0]; spoils `matrix`."""
     n_points = len(points)
     matrix.flat[:: n_points + 1] += ridge
     right = np.empty((n_points, 4), order="F")

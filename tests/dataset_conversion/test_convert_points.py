@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from nnunet_weak.annotations import WeakAnnotations
 from nnunet_weak.dataset_conversion.point_inputs import find_point_files, names_of_hint
 from nnunet_weak.dataset_conversion.points import main
+from nnunet_weak.surface.mesh import icosphere, write_mesh
 from nnunet_weak.surface.point_files import write_points
 from nnunet_weak.surface.points import ObjectPoints, PointSet
 
@@ -190,6 +191,41 @@ def test_references_make_a_case_fully_annotated(study: Study, capsys):
     assert annotations.fully_annotated_cases == ("case_0",) and annotations.cases["case_0"].maps == ()
     assert "against the reference labels of 1 cases: Dice 0.9" in capsys.readouterr().out
     assert (study.raw / "splits_final.json").exists()
+
+
+def test_a_mesh_in_place_of_the_sphere(study: Study):
+    pytest.importorskip("pyvista")
+    vertices, faces = icosphere(3)
+    write_mesh(study.folder / "ball.ply", vertices, faces)
+    for case in ("case_0", "case_1"):
+        study.points(f"{case}.csv", "liver", "spleen")
+    assert study.convert("--classes", "liver", "spleen", "--templates", f"liver={study.folder}/ball.ply") == 0
+    for case in ("case_0", "case_1"):
+        assert (study.labels(case) == 1)[ball(CENTRES["liver"])].mean() > 0.95
+    record = json.loads((study.raw / "conversion.json").read_text())
+    assert list(record["options"]["fit"]["templates"]) == ["liver"]
+    mesh = (study.raw / "templates" / "meshes" / "case_0_liver.ply").read_text()
+    assert f"element vertex {len(vertices)}" in mesh
+
+
+@pytest.mark.parametrize(
+    "templates, message",
+    [
+        (["liver"], "is not CLASS=MESH"),
+        (["kidney=ball.ply"], "'kidney' is none of the classes liver"),
+        (["liver=missing.stl"], "missing.stl: no such file"),
+        (["liver=ball.ply", "--follow-image"], "fitted from the sphere"),
+    ],
+)
+def test_bad_templates_are_named(study: Study, monkeypatch, capsys, templates, message):
+    pytest.importorskip("pyvista")
+    monkeypatch.chdir(study.folder)
+    write_mesh("ball.ply", *icosphere(3))
+    study.points("case_0.csv", "liver")
+    study.points("case_1.csv", "liver")
+    assert study.convert("--classes", "liver", "--templates", *templates) != 0
+    assert message in capsys.readouterr().err
+    assert not study.raw.exists()
 
 
 def test_a_missing_class_order_is_asked_for(study: Study, capsys):

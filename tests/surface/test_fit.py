@@ -3,37 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from surface_shapes import RADII, bent, ellipsoid_points, iou, unit
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.simulation.points import farthest_points
 from nnunet_weak.surface.fit import fit_surface
 from nnunet_weak.surface.mesh import closest_points, face_vectors, icosphere, signed_volume
 from nnunet_weak.surface.point_checks import distinct_points
-from nnunet_weak.surface.rasterise import rasterise_index
-
-RADII = np.array([20.0, 12.0, 8.0])
-
-
-def ellipsoid_points(n_points: int, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return farthest_points(_unit(rng.normal(size=(50 * n_points, 3))) * RADII, n_points)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def bent(points: np.ndarray) -> np.ndarray:
-    """A bean: the long axis bent into an arc."""
-    angle = points[:, 0] / 20
-    radius = 20 + points[:, 1]
-    return np.stack([radius * np.sin(angle), radius * np.cos(angle) - 20, points[:, 2]], axis=1)
-
-
-def iou(vertices: np.ndarray, truth: np.ndarray, faces: np.ndarray) -> float:
-    shift = np.array([40.0, 40.0, 20.0])
-    one, other = (rasterise_index(mesh + shift, faces, (80, 80, 40)).astype(bool) for mesh in (vertices, truth))
-    return float((one & other).sum() / (one | other).sum())
 
 
 def test_ellipsoid_and_bean_are_recovered() -> None:
@@ -46,7 +22,7 @@ def test_ellipsoid_and_bean_are_recovered() -> None:
 
 
 def test_sphere_from_ten_points_has_its_volume() -> None:
-    points = farthest_points(_unit(np.random.default_rng(2).normal(size=(500, 3))) * 10, 10)
+    points = farthest_points(unit(np.random.default_rng(2).normal(size=(500, 3))) * 10, 10)
     assert fit_surface(points).volume_mm3 == pytest.approx(4 / 3 * np.pi * 10**3, rel=0.35)
 
 
@@ -157,7 +133,7 @@ def test_four_points_are_enough() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_few_random_points_do_not_turn_the_surface_inside_out(seed: int) -> None:
     # 8 random points on a long object once gave a surface of negative volume.
-    directions = _unit(np.random.default_rng(seed).normal(size=(8, 3)))
+    directions = unit(np.random.default_rng(seed).normal(size=(8, 3)))
     assert fit_surface(bent(directions * RADII)).volume_mm3 > 500
 
 

@@ -1,0 +1,217 @@
+"""A mesh as the template instead of the sphere: an average organ, or any closed surface of the wanted shape.
+
+The sphere's energy is diagonal in spherical harmonics. On a mesh their place is taken by the eigenfunctions of its
+Laplace-Beltrami operator, scaled to the area of the unit sphere, so that the same weights mean the same stiffness. What
+is bent is not the surface itself but its displacement from the template: where there are no points, the template's
+shape stays.
+
+    place the template on the points (rotation, scale, translation) -> attach each point to the closest place of the
+    surface, solve for the displacement of least energy, repeat with less and less smoothing
+
+A template need not be of genus 0: a ring stays a ring.
+
+Vertices are rows (V, 3); a file's unit and position do not matter, and neither does its coordinate system, as LPS and
+RAS differ by a rotation.
+
+Reference: Vallet and Levy, "Spectral geometry processing with manifold harmonics", Eurographics 2008.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix, diags
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import eigsh
+from scipy.spatial import cKDTree
+
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.surface.mesh import faces_around_vertices, signed_volume, surface_area
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+TEMPLATE_SUFFIXES = (".obj", ".ply", ".stl", ".vtk", ".vtp")
+MODES = 300
+_FEWEST_VERTICES, _MOST_VERTICES = 600, 5000
+_PLACING_ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class MeshTemplate:
+    """A closed mesh with its harmonics. Treat the arrays as read-only.
+
+    Attributes:
+        name: Of its file.
+        vertices: Centred, at mean distance 1 from the centre, shape (V, 3).
+        faces: Outward oriented, shape (F, 3).
+        harmonics: Values of the Laplace-Beltrami eigenfunctions at the vertices but for the constant one, of mean
+            square 1 over the surface, shape (V, M).
+        eigenvalues: On the mesh scaled to the area 4 pi, where a sphere has l (l + 1); ascending, shape (M,).
+        rings: `faces_around_vertices`.
+    """
+
+    name: str
+    vertices: FloatArray
+    faces: IntArray
+    harmonics: FloatArray
+    eigenvalues: FloatArray
+    rings: IntArray
+
+    @classmethod
+    def of(cls, vertices: FloatArray, faces: IntArray, name: str = "template") -> MeshTemplate:
+        """Check a mesh, and compute its harmonics.
+
+        Raises:
+            InvalidInputError: It is not one closed surface with consistently oriented faces.
+        """
+        vertices = np.asarray(vertices, dtype=float)
+        _check_closed(vertices, faces, name)
+        if signed_volume(vertices, faces) < 0:
+            faces = faces[:, ::-1]
+        centred = vertices - vertices.mean(axis=0)
+        local = centred / np.linalg.norm(centred, axis=1).mean()
+        harmonics, eigenvalues = _harmonics(local, faces, min(MODES, len(local) - 2))
+        return cls(name, local, faces, harmonics, eigenvalues, faces_around_vertices(faces, len(local)))
+
+    def placed(self, points: FloatArray) -> FloatArray:
+        """Vertices after the rotation, scale and translation that bring them closest to points on the surface.
+
+        Every way to lay the principal axes of the template on those of the points is tried, then the best is refined by
+        iterated closest points.
+        """
+        tree = cKDTree(self.vertices)
+        best: tuple[float, FloatArray] | None = None
+        for start in _axis_rotations(self.vertices, points):
+            rotation, scale = start, np.linalg.norm(points - points.mean(axis=0), axis=1).mean()
+            centre = points.mean(axis=0)
+            for _ in range(_PLACING_ROUNDS):
+                _, nearest = tree.query((points - centre) @ rotation / scale)
+                rotation, scale, centre = _similarity(self.vertices[nearest], points)
+            distance, _ = tree.query((points - centre) @ rotation / scale)
+            miss = float(scale * np.sqrt((distance**2).mean()))
+            if best is None or miss < best[0]:
+                best = miss, scale * self.vertices @ rotation.T + centre
+        assert best is not None
+        return best[1]
+
+
+@lru_cache(maxsize=4)
+def read_template(path: Path) -> MeshTemplate:
+    """Read a mesh and bring it to a workable resolution; needs the extra `mesh` (PyVista).
+
+    Args:
+        path: STL, PLY, OBJ, VTK or VTP, of one closed surface.
+
+    Returns:
+        The template, with 600 to 5000 vertices.
+
+    Raises:
+        InvalidInputError: No such file, not a mesh, not one closed surface; PyVista is not installed.
+    """
+    if path.suffix.casefold() not in TEMPLATE_SUFFIXES:
+        raise InvalidInputError(
+            f"{path}: a template mesh ends in one of {', '.join(TEMPLATE_SUFFIXES)} (remedy: export it as one of these)"
+        )
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: no such file (remedy: check the template's path)")
+    try:
+        import pyvista
+    except ImportError:
+        raise InvalidInputError(
+            f"{path}: template meshes are read by PyVista, which is not installed "
+            "(remedy: pip install 'nnunet_weak[mesh]')"
+        ) from None
+    try:
+        surface = pyvista.read(path).extract_surface(algorithm=None).triangulate().clean()
+    except Exception as error:  # every reader has its own exceptions
+        raise InvalidInputError(f"{path}: cannot be read as a mesh: {error}") from error
+    if surface.n_points == 0 or surface.n_cells == 0:
+        raise InvalidInputError(f"{path}: holds no triangles (remedy: export a surface, not points or a volume)")
+    _check_closed(np.asarray(surface.points, float), surface.regular_faces.astype(np.int64), path.name)
+    if surface.n_points > _MOST_VERTICES:
+        surface = surface.decimate_pro(1 - 0.98 * _MOST_VERTICES / surface.n_points, preserve_topology=True).clean()
+    while surface.n_points < _FEWEST_VERTICES:
+        surface = surface.subdivide(1, "linear").clean()
+    return MeshTemplate.of(np.asarray(surface.points, float), surface.regular_faces.astype(np.int64), path.name)
+
+
+def _check_closed(vertices: FloatArray, faces: IntArray, name: str) -> None:
+    problems = []
+    directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    _, uses = np.unique(np.sort(directed, axis=1), axis=0, return_counts=True)
+    if (uses != 2).any():
+        problems.append(f"{(uses != 2).sum()} of its {len(uses)} edges do not lie between two triangles: it has holes")
+    elif len(np.unique(directed, axis=0)) < len(directed):
+        problems.append("neighbouring triangles face in opposite directions")
+    matrix = coo_matrix((np.ones(len(directed)), directed.T), shape=(len(vertices),) * 2)
+    pieces = connected_components(matrix, directed=False, return_labels=False)
+    if pieces > 1:
+        problems.append(f"it has {pieces} pieces that are not connected")
+    if not problems and not abs(signed_volume(vertices, faces)) > 0:
+        problems.append("it encloses no volume")
+    if problems:
+        raise InvalidInputError(
+            f"{name}: a template must be one closed surface, but " + "; ".join(problems) + " (remedy: close holes and "
+            "keep the largest piece, for example with 3D Slicer's Surface Toolbox)"
+        )
+
+
+def _harmonics(vertices: FloatArray, faces: IntArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """The first eigenfunctions of the cotangent Laplacian after the constant one, and their eigenvalues."""
+    area = surface_area(vertices, faces)
+    stiffness, mass = _laplacian(vertices, faces)
+    # Shifted below 0, as the constant's eigenvalue is 0 and the matrix singular there.
+    eigenvalues, functions = eigsh(stiffness, count + 1, diags(mass), sigma=-1e-3 / area, which="LM")
+    order = np.argsort(eigenvalues)[1:]
+    scaled = np.maximum(eigenvalues[order], 0) * area / (4 * np.pi)
+    return functions[:, order] * np.sqrt(area), scaled
+
+
+def _laplacian(vertices: FloatArray, faces: IntArray) -> tuple[csr_matrix, FloatArray]:
+    """Cotangent stiffness matrix and the area of each vertex."""
+    rows, columns, weights = [], [], []
+    lengths = np.zeros(len(faces))
+    for corner in range(3):
+        i, j, k = faces[:, corner], faces[:, (corner + 1) % 3], faces[:, (corner + 2) % 3]
+        to_j, to_k = vertices[j] - vertices[i], vertices[k] - vertices[i]
+        lengths = np.linalg.norm(np.cross(to_j, to_k), axis=1)
+        cotangent = (to_j * to_k).sum(axis=1) / np.maximum(lengths, 1e-12)
+        rows += [j, k]
+        columns += [k, j]
+        weights += [cotangent / 2] * 2
+    values = np.concatenate(weights)
+    off_diagonal = coo_matrix(
+        (values, (np.concatenate(rows), np.concatenate(columns))), shape=(len(vertices),) * 2
+    ).tocsr()
+    mass: FloatArray = np.bincount(faces.ravel(), np.repeat(lengths / 6, 3), minlength=len(vertices)).astype(float)
+    return diags(np.asarray(off_diagonal.sum(axis=1)).ravel()) - off_diagonal, mass
+
+
+def _axis_rotations(vertices: FloatArray, points: FloatArray) -> list[FloatArray]:
+    """Rotations that lay the principal axes of the vertices on those of the points, in all 24 ways."""
+    own, theirs = (np.linalg.svd(cloud - cloud.mean(axis=0), full_matrices=False)[2] for cloud in (vertices, points))
+    own[2] *= np.sign(np.linalg.det(own))
+    theirs[2] *= np.sign(np.linalg.det(theirs))
+    turns = []
+    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+        turn = np.eye(3)[list(order)] * np.array(signs)[:, None]
+        if np.linalg.det(turn) > 0:
+            turns.append(theirs.T @ turn @ own)
+    return turns
+
+
+def _similarity(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float, FloatArray]:
+    """Rotation R, scale s and translation t of least squares: target = s R source + t (Umeyama 1991)."""
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    centred = source - source_mean
+    u, singular, vt = np.linalg.svd((target - target_mean).T @ centred)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = u * signs @ vt
+    scale = float((singular * signs).sum() / (centred**2).sum())
+    return rotation, scale, target_mean - scale * rotation @ source_mean
