@@ -1,6 +1,6 @@
 r"""SCOREPlus: the SCORE loss with error types used as certainty, soft targets and one common normaliser.
 
-Not in the paper. Four changes to :mod:`nnunet_weak.losses.score`, which has the definitions of the inputs:
+Not in the paper. Five changes to :mod:`nnunet_weak.losses.score`, which has the definitions of the inputs:
 
 **Certainty.** An error type says where a mask is right, not only where it is wrong. An under-segmented region is right
 up to its edge, so all of it is held and only the outer half of the band is corrected. Outside of an over-segmented
@@ -25,6 +25,11 @@ for held voxels, ``weight_correction`` times w_k for corrected ones.
 **Dice of what is held.** Held voxels are labelled voxels, so nnU-Net's own answer to small structures applies to them:
 a soft Dice over the regions present, on held voxels only. Without it the background, most of every patch, rules the
 common normaliser and thin networks or short schedules miss the smaller regions.
+
+**Doubt.** A quality near 0 says that a mask is unusable, not that its edge is off. Below ``held_from_quality`` what an
+error type makes doubtful is held with a doubt d_k = 1 - q_k / held_from_quality: beyond the band, a voxel of an
+over-segmented region may be background after all, -log(p_k + d_k p_0), and background may be an under-segmented region,
+-log(p_0 + sum_k d_k p_k). At q = 0 only what is certain is left: which other regions a voxel is not.
 
 The loss describes the masks it is given. Its certainty is about the annotated mask, so a trainer that augments masks
 should show the augmented ones to the network and the ones before augmentation, with their scores, to this loss.
@@ -52,6 +57,7 @@ class ScorePlusOptions:
         weight_stability: Weight of a voxel that is held.
         weight_correction: Weight of a corrected voxel of a region with q = 0; it falls with w_k = (5 - q_k) / 5.
         weight_dice: Weight of the Dice term, whose range is 0 to 1.
+        held_from_quality: Quality from which a mask is held without doubt; 0 doubts none.
         use_prior: False puts P = 0.5 everywhere.
     """
 
@@ -59,6 +65,7 @@ class ScorePlusOptions:
     weight_stability: float = 1.0
     weight_correction: float = 1.0
     weight_dice: float = 1.0
+    held_from_quality: float = 2.0
     use_prior: bool = True
 
 
@@ -124,7 +131,8 @@ def score_plus_loss(
     share = domains.outer / domains.outer.sum(1, keepdim=True).clamp_min(1)
     outer_weight = (share * region_weight).sum(1, keepdim=True)
 
-    held = -options.weight_stability * torch.where(domains.stability, log_p, 0.0)
+    doubts = [doubt.to(log_p.dtype) for doubt in held_doubt(targets, options.held_from_quality)]
+    held = -options.weight_stability * torch.where(domains.stability, log_held(log_p, *doubts), 0.0)
     inner = region_weight * torch.where(domains.inner, soft_cross_entropy(log_p[:, 1:], log_p[:, :1], prior), 0.0)
     log_claimed = (share * log_p[:, 1:]).sum(1, keepdim=True)
     outer = outer_weight * soft_cross_entropy(log_claimed, log_p[:, :1], prior)
@@ -134,7 +142,51 @@ def score_plus_loss(
     weights = torch.where(weights > 0, weights, 1.0)
     terms = {"stability": held, "expansion": outer, "subtraction": inner}
     means = {name: term.flatten(1).sum(1) / weights for name, term in terms.items()}
-    return {**means, "dice": options.weight_dice * held_dice_loss(log_p, domains.stability)}
+    certain = torch.cat([doubts[1].sum(1, keepdim=True) == 0, doubts[0] == 0], dim=1)
+    return {
+        **means,
+        "dice": options.weight_dice * held_dice_loss(log_p, domains.stability & _per_voxel(certain, log_p)),
+    }
+
+
+@torch.no_grad()
+def held_doubt(targets: RegionTargets, held_from_quality: float) -> tuple[Tensor, Tensor]:
+    """How seriously a held voxel may be something else.
+
+    Args:
+        targets: Scores and error types; a region without a score is not doubted.
+        held_from_quality: Quality from which there is no doubt.
+
+    Returns:
+        Doubt in [0, 1] that the inside of a region's mask is background, and that background is the region; ``(B, K)``.
+    """
+    if held_from_quality <= 0:
+        doubt = torch.zeros_like(targets.quality, dtype=torch.float32)
+    else:
+        doubt = (1 - targets.quality.float() / held_from_quality).clamp(0, 1).nan_to_num(0.0)
+    inside, outside = targets.has_error(OVER_SEGMENTED, BOTH), targets.has_error(UNDER_SEGMENTED, BOTH)
+    return doubt * inside, doubt * outside
+
+
+def log_held(log_p: Tensor, doubt_inside: Tensor, doubt_outside: Tensor) -> Tensor:
+    """Log-probability of each class or, as far as it is doubted, of what it may be instead.
+
+    Args:
+        log_p: Log-probabilities ``(B, K + 1, *spatial)``.
+        doubt_inside: See :func:`held_doubt`.
+        doubt_outside: See :func:`held_doubt`.
+
+    Returns:
+        ``(B, K + 1, *spatial)``; ``log_p`` itself where there is no doubt.
+    """
+    if not (doubt_inside.any() or doubt_outside.any()):
+        return log_p
+    background, regions = log_p[:, :1], log_p[:, 1:]
+    maybe_background = background + _per_voxel(doubt_inside.log(), log_p)
+    maybe_regions = regions + _per_voxel(doubt_outside.log(), log_p)
+    return torch.cat(
+        [torch.cat([background, maybe_regions], 1).logsumexp(1, True), regions.logaddexp(maybe_background)], dim=1
+    )
 
 
 def held_dice_loss(log_p: Tensor, held: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from nnunet_weak.losses.score_plus import (
     ScorePlusLoss,
     ScorePlusOptions,
     held_dice_loss,
+    held_doubt,
+    log_held,
     score_plus_domains,
     score_plus_loss,
 )
@@ -223,3 +225,35 @@ def test_dice_of_held_voxels_by_hand() -> None:
     value = held_dice_loss(log_p, torch.cat([background, region], dim=1))
     assert value.item() == pytest.approx(1 - 2 * 1.5 / (1.5 + 0.5 + 3), rel=1e-5)
     assert held_dice_loss(log_p, torch.cat([background, region & False], dim=1)).item() == 0
+
+
+def test_doubt_by_hand() -> None:
+    """An unusable under-segmentation leaves open whether background is the region, an over-segmentation the inverse."""
+    p = torch.tensor([0.2, 0.3, 0.5])
+    log_p = p.log().view(1, 3, 1, 1)
+    none, whole, half = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, 0.0]])
+    torch.testing.assert_close(log_held(log_p, none, none), log_p)
+    torch.testing.assert_close(log_held(log_p, none, whole).exp().flatten(), torch.tensor([0.5, 0.3, 0.5]))
+    torch.testing.assert_close(log_held(log_p, half, none).exp().flatten(), torch.tensor([0.2, 0.4, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("quality", "error", "inside", "outside"),
+    [(0.0, -1, 0.0, 1.0), (0.5, 1, 0.75, 0.0), (1.0, 2, 0.5, 0.5), (2.0, 2, 0.0, 0.0), (NAN, 0, 0.0, 0.0)],
+)
+def test_doubt_follows_quality_and_error_type(quality: float, error: int, inside: float, outside: float) -> None:
+    targets = line_targets("0001111111000", [quality], [error])
+    assert [doubt.item() for doubt in held_doubt(targets, 2.0)] == [inside, outside]
+    assert not any(doubt.any() for doubt in held_doubt(targets, 0.0))
+
+
+def test_an_unusable_mask_does_not_say_where_the_region_is_not() -> None:
+    """Background is told apart from the other region only, and the Dice term counts no doubtful voxel."""
+    targets = line_targets("000111111100000022222220000", [0.0, 4.0], [-1, -1])
+    everywhere = torch.zeros(1, 3, WIDTH_OF_ROWS, 27)
+    everywhere[:, 1] = torch.where(targets.masks[:, 1], -9.0, 9.0)
+    everywhere[:, 2] = -everywhere[:, 1]
+    terms = score_plus_loss(everywhere, targets)
+    assert terms["stability"].item() < 1e-3 and terms["dice"].item() < 1e-3
+    undoubted = score_plus_loss(everywhere, targets, ScorePlusOptions(held_from_quality=0.0))
+    assert undoubted["stability"].item() > 1 and undoubted["dice"].item() > 0.1
