@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from scipy.ndimage import distance_transform_edt
@@ -61,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for eta, spacing in ((2.0, (1.0, 1.0, 1.0)), (3.0, (1.5, 0.7, 0.7))):
             if not torch.equal(band(mask, eta, eta, spacing), scipy_band(mask, eta, spacing)):
                 raise RuntimeError(f"band and scipy differ for {name}, eta {eta}, spacing {spacing}")
-            reference = best_ms(lambda m=mask, e=eta, s=spacing: scipy_band(m, e, s), device, arguments.repeats)
-            ours = best_ms(lambda m=mask, e=eta, s=spacing: band(m, e, e, s), device, arguments.repeats)
+            reference = best_ms(partial(scipy_band, mask, eta, spacing), device, arguments.repeats)
+            ours = best_ms(partial(band, mask, eta, eta, spacing), device, arguments.repeats)
             print(f"{f'{name}, eta {eta}':34} {reference:9.1f} {ours:9.1f} {reference / ours:6.0f}x")
 
     targets = RegionTargets(

@@ -63,7 +63,7 @@ class Demonstration:
 
     def make_thin(self, dataset: str) -> None:
         """Fewer features, so that a CPU trains the network in minutes."""
-        self.run("A thin network, for the CPU", f"{sys.executable} {HERE / 'thin_plan.py'} {dataset}")
+        self.run("A thin network, for the CPU", f"{sys.executable} {HERE / 'thin_plan.py'} {dataset} --features 8")
 
     def model(self, dataset: str, trainer: str, configuration: str) -> Path:
         """Model folder of a training."""
