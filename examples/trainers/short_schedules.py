@@ -12,9 +12,10 @@ from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
 from nnunet_weak.trainers.weaknet_trust import nnUNetTrainerWeakNetTrust
+from nnunet_weak.training.cpu_precision import HalfPrecisionOnCPU
 
 
-class ShortSchedule:
+class ShortSchedule(HalfPrecisionOnCPU):
     num_epochs = 12
     num_iterations_per_epoch = 25
     num_val_iterations_per_epoch = 4
@@ -50,7 +51,7 @@ class nnUNetTrainerWeakNetTrust_short(ShortSchedule, nnUNetTrainerWeakNetTrust):
     reconstruction_features = 0.5
 
 
-class nnUNetTrainer_short(nnUNetTrainer):
+class nnUNetTrainer_short(HalfPrecisionOnCPU, nnUNetTrainer):
     """The stock trainer, which sets its schedule in its constructor; with its own learning rate."""
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
