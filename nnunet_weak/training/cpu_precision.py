@@ -6,6 +6,7 @@ bfloat16 numbers much faster; this is the same mixed precision for them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class HalfPrecisionOnCPU:
 
 def multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for it; False where PyTorch (before 2.6) cannot tell."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in _INSTRUCTIONS)
 
 
