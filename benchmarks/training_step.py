@@ -6,8 +6,10 @@ augmentation on the device, forward, loss, backward, optimiser. Stock gets SGD a
 both networks are compiled: by nnU-Net on CUDA, by this script on the CPU, where nnU-Net never compiles. Memory is the
 allocator's peak on CUDA; on the CPU each side runs in a process of its own for the peak resident size.
 
-    python benchmarks/training_step.py --device cuda --patch 128 128 128 --features 32
-    python benchmarks/training_step.py --device cpu --patch 64 64 64 --features 16
+"Operations" are those of forward and backward pass of the training network, as PyTorch counts them.
+
+    python benchmarks/training_step.py --method score --device cuda --patch 128 128 128 --features 32
+    python benchmarks/training_step.py --method refineseg --device cpu --patch 64 64 64 --classes 20
 """
 
 from __future__ import annotations
@@ -17,36 +19,83 @@ import copy
 import json
 import os
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-DATASET = "Dataset519_StepBenchmark"
+LABELS = "proximal=1 shaft=2 distal=3"
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is measured: trainers, and the commands that make their data set `{d}` of phantoms in `{p}`."""
+
+    dataset: str
+    trainers: tuple[str, ...]
+    commands: tuple[str, ...]
+    commands_after_planning: tuple[str, ...] = ()
+
+
+METHODS = {
+    "score": Method(
+        "Dataset517_StepsScore",
+        ("nnUNetTrainerSCORE", "nnUNetTrainerSCOREPlus"),
+        (
+            "nnunet_weak_convert_scores --images {p}/images --masks {p}/initial_masks --scores {p}/scores.csv "
+            f"--regions {LABELS} --prior local {{d}}",
+        ),
+    ),
+    "refineseg": Method(
+        "Dataset518_StepsRefineSeg",
+        ("nnUNetTrainerRefineSeg",),
+        (
+            f"nnunet_weak_simulate_coarse --references {{p}}/labels --labels {LABELS} -o {{p}}/drawn --negative "
+            "--annotators anna=typical",
+            "nnunet_weak_convert_coarse --images {p}/images --positive anna={p}/drawn/positive_anna --negative "
+            f"anna={{p}}/drawn/negative_anna --labels background=0 {LABELS} --blank 4 {{d}}",
+        ),
+        ("nnunet_weak_preprocess -d {number} -c 3d_fullres",),
+    ),
+    "weaknet": Method(
+        "Dataset519_StepsWeakNet",
+        ("nnUNetTrainerWeakNetNoReconstruction", "nnUNetTrainerWeakNet", "nnUNetTrainerWeakNetTrust"),
+        (
+            "nnunet_weak_simulate_points --references {p}/labels --classes bone=1,2,3 -n 25 -o {p}/points",
+            "nnunet_weak_convert_points --images {p}/images --points {p}/points --classes bone=1,2,3 --no-sheets {d}",
+        ),
+    ),
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="score", choices=list(METHODS))
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--patch", type=int, nargs=3, default=(64, 64, 64))
     parser.add_argument("--features", type=int, default=32, help="of the first stage (default: nnU-Net's 32)")
     parser.add_argument("--steps", type=int, default=12, help="counted steps of each side, after three more")
-    parser.add_argument("--trainers", nargs="+", default=["nnUNetTrainerSCORE", "nnUNetTrainerSCOREPlus"])
+    parser.add_argument("--classes", type=int, help="with background; further ones occur nowhere (default: the data's)")
+    parser.add_argument("--trainers", nargs="+", help="(default: the method's)")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, help="planned data of an earlier call")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    method = METHODS[arguments.method]
+    arguments.trainers = arguments.trainers or list(method.trainers)
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="step_benchmark_"))
     os.environ.update({name: str(folder / name) for name in VARIABLES}, nnUNet_n_proc_DA="0")
     os.environ["nnUNet_compile"] = str(arguments.compile)
     try:
-        if not (folder / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json").exists():
-            prepare(folder)
+        if not (folder / method.dataset).exists():
+            prepare(folder, method)
         if arguments.only:
             peak_of_one(arguments)
         else:
@@ -57,24 +106,19 @@ def main() -> int:
     return 0
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, method: Method) -> None:
     """Two phantoms of 128 voxels, converted and planned."""
     for name in VARIABLES:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    phantoms = folder / "phantoms"
-
-    def run(command: str) -> None:
-        done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+    phantoms, number, name = folder / "phantoms", *method.dataset.removeprefix("Dataset").split("_")
+    made = () if phantoms.exists() else ("nnunet_weak_make_phantoms {p} --cases 2 --test-cases 1 --size 128 128 128",)
+    plan = "nnUNetv2_plan_and_preprocess -d {number} -c 3d_fullres -np 1"
+    for command in (*made, *method.commands, plan, *method.commands_after_planning):
+        filled = command.format(p=phantoms, d=f"-d {number} -n {name}", number=number)
+        done = subprocess.run(shlex.split(filled), capture_output=True, text=True, check=False)
         if done.returncode:
-            sys.exit(f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-
-    run(f"nnunet_weak_make_phantoms {phantoms} --cases 2 --test-cases 1 --size 128 128 128")
-    run(
-        f"nnunet_weak_convert_scores --images {phantoms}/images --masks {phantoms}/initial_masks "
-        f"--scores {phantoms}/scores.csv --regions proximal=1 shaft=2 distal=3 --prior local "
-        f"-d {DATASET[7:10]} -n {DATASET[11:]}"
-    )
-    run(f"nnUNetv2_plan_and_preprocess -d {DATASET[7:10]} -c 3d_fullres -np 1")
+            sys.exit(f"{filled}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    (folder / method.dataset).touch()
 
 
 def make_trainer(name: str, arguments: argparse.Namespace):
@@ -83,7 +127,7 @@ def make_trainer(name: str, arguments: argparse.Namespace):
 
     import nnunet_weak.trainers
 
-    folder = Path(os.environ["nnUNet_preprocessed"]) / DATASET
+    folder = Path(os.environ["nnUNet_preprocessed"]) / METHODS[arguments.method].dataset
     plans = json.loads((folder / "nnUNetPlans.json").read_text())
     plans["continue_training"] = False
     configuration = plans["configurations"]["3d_fullres"]
@@ -92,6 +136,7 @@ def make_trainer(name: str, arguments: argparse.Namespace):
     network["features_per_stage"] = [min(arguments.features * 2**i, 320) for i in range(network["n_stages"])]
     trainer_class = nnUNetTrainer if name == "stock" else getattr(nnunet_weak.trainers, name)
     dataset_json = json.loads((folder / "dataset.json").read_text())
+    add_classes(dataset_json["labels"], arguments.classes)
     trainer = trainer_class(plans, "3d_fullres", "all", dataset_json, torch.device(arguments.device))
     if name == "stock":
         trainer.enable_deep_supervision = False
@@ -102,9 +147,18 @@ def make_trainer(name: str, arguments: argparse.Namespace):
     return trainer
 
 
+def add_classes(labels: dict[str, int], classes: int | None) -> None:
+    """So many classes in all; the label `ignore` stays the highest."""
+    ignore = labels.pop("ignore", None)
+    for number in range(len(labels), classes or 0):
+        labels[f"unused{number}"] = number
+    if ignore is not None:
+        labels["ignore"] = len(labels)
+
+
 def make_batch(arguments: argparse.Namespace) -> dict:
-    """One sample around the bone, with the channel that tells padding; stock reads the first target channel."""
-    trainer = make_trainer("nnUNetTrainerSCORE", argparse.Namespace(**{**vars(arguments), "device": "cpu"}))
+    """One sample around the bone, with all further channels of the target; stock reads the first."""
+    trainer = make_trainer(arguments.trainers[-1], argparse.Namespace(**{**vars(arguments), "device": "cpu"}))
     trainer.oversample_foreground_percent = 1.0
     loader, _ = trainer.get_dataloaders()
     return next(loader)
@@ -139,16 +193,30 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
             seconds = step_time(trainers[name], batch_for(name, batch))
             if step >= 3:
                 times[name].append(seconds)
+    operations = {name: count_operations(trainers[name], batch_for(name, batch)) for name in names}
     peaks = {name: peak(name, arguments, folder) for name in names}
     print(
-        f"device {arguments.device}, patch {tuple(arguments.patch)}, {arguments.features} features, batch 1, "
-        f"compile {arguments.compile}"
+        f"{arguments.method}, {arguments.device}, patch {tuple(arguments.patch)}, {arguments.features} features, "
+        f"batch 1, compile {arguments.compile}"
     )
-    print(f"{'trainer':28} {'ms a step':>10} {'ratio':>6} {'peak MiB':>9} {'ratio':>6}")
+    print(f"{'trainer':38} {'ms a step':>10} {'ratio':>6} {'GFLOP':>8} {'ratio':>6} {'peak MiB':>9} {'ratio':>6}")
     for name in names:
         median = statistics.median(times[name])
         ratio = statistics.median(ours / stock for ours, stock in zip(times[name], times["stock"], strict=True))
-        print(f"{name:28} {median * 1e3:10.1f} {ratio:6.2f} {peaks[name]:9.0f} {peaks[name] / peaks['stock']:6.2f}")
+        work, memory = operations[name], peaks[name]
+        print(
+            f"{name:38} {median * 1e3:10.1f} {ratio:6.2f} {work / 1e9:8.1f} {work / operations['stock']:6.2f} "
+            f"{memory:9.0f} {memory / peaks['stock']:6.2f}"
+        )
+
+
+def count_operations(trainer, batch: dict) -> int:
+    """Of one step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        trainer.train_step(batch)
+    return counter.get_total_flops()
 
 
 def peak(name: str, arguments: argparse.Namespace, folder: Path) -> float:
