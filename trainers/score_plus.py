@@ -23,7 +23,7 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerSCORE):
     """
 
     score_plus_options = ScorePlusOptions()
-    gross_error_probability = 0.2
+    gross_error_probability = 0.1
 
     def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
         """As SCORE, but the loss sees masks and scores as annotated: certainty is about those."""
