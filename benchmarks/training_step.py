@@ -115,7 +115,8 @@ def prepare(folder: Path, method: Method) -> None:
     plan = "nnUNetv2_plan_and_preprocess -d {number} -c 3d_fullres -np 1"
     for command in (*made, *method.commands, plan, *method.commands_after_planning):
         filled = command.format(p=phantoms, d=f"-d {number} -n {name}", number=number)
-        done = subprocess.run(shlex.split(filled), capture_output=True, text=True, check=False)
+        environment = {**os.environ, "nnUNet_n_proc_DA": "1"}  # with 0, for this process, planning fails
+        done = subprocess.run(shlex.split(filled), env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{filled}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     (folder / method.dataset).touch()
