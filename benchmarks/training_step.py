@@ -142,6 +142,7 @@ def make_trainer(name: str, arguments: argparse.Namespace):
     if name == "stock":
         trainer.enable_deep_supervision = False
     trainer.initialize()
+    trainer.current_epoch = trainer.num_epochs - 1  # past any warm-up
     if arguments.compile and arguments.device == "cpu":
         trainer.network = torch.compile(trainer.network)  # what nnU-Net does on CUDA, and refuses on the CPU
     trainer.network.train()
@@ -237,12 +238,16 @@ def peak_of_one(arguments: argparse.Namespace) -> None:
         torch.cuda.reset_peak_memory_stats()
     for _ in range(3):
         trainer.train_step(batch_for(arguments.only, batch))
-    in_bytes = (
-        torch.cuda.max_memory_allocated()
-        if arguments.device == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
+    in_bytes = torch.cuda.max_memory_allocated() if arguments.device == "cuda" else resident_peak()
     print(in_bytes / 2**20)
+
+
+def resident_peak() -> int:
+    """Of this process; Linux's `ru_maxrss` would include the process that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":
