@@ -23,6 +23,8 @@ import numpy as np
 import SimpleITK as sitk
 from nnunet_runs import Runs, add_run_options
 
+from nnunet_weak.cli.reference_cases import read_classes
+
 METHODS = ("WeakNetTrust", "WeakNet", "WeakNetNoReconstruction")
 GAMMAS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
@@ -153,10 +155,7 @@ def write_objects(labels: Path, objects: Path, values: list[int]) -> None:
     objects.mkdir(exist_ok=True)
     for path in labels.glob("*.nii.gz"):
         if not (objects / path.name).exists():
-            label = sitk.ReadImage(str(path))
-            inside = sitk.GetImageFromArray(np.isin(sitk.GetArrayFromImage(label), values).astype(np.uint8))
-            inside.CopyInformation(label)
-            sitk.WriteImage(inside, str(objects / path.name))
+            sitk.WriteImage(read_classes(path, {"object": tuple(values)}), str(objects / path.name))
 
 
 def draw(curves: dict[str, dict[float, float]], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from nnunet_weak.dataset_conversion.conversion_options import (
     add_images,
     add_running,
     common_fields,
+    named_paths,
 )
 from nnunet_weak.drawing_codes import DrawingCode, parse_drawing_code
 from nnunet_weak.errors import Problems
@@ -78,16 +78,8 @@ def parse_options(argv: Sequence[str] | None = None) -> CoarseConversion:
 
 
 def _annotators(option: str, texts: Sequence[str], problems: Problems) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for text in texts:
-        name, equals, folder = text.partition("=")
-        if not equals or not folder or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-            problems.add(f"{option} {text}", "is not NAME=DIR with a name of letters, digits, '_' and '-'")
-        elif name in found:
-            problems.add(f"{option} {text}", f"{name} has the folder {found[name]} already", "give another name")
-        else:
-            found[name] = Path(folder)
-    return found
+    form = "NAME=DIR with a name of letters, digits, '_' and '-'"
+    return named_paths(option, texts, problems, form=form, what="folder", name_pattern="[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 _EPILOG = """

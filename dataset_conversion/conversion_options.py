@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from nnunet_weak.dataset_conversion.cases import CaseLayout
+from nnunet_weak.errors import Problems
 from nnunet_weak.parallel import default_processes
 from nnunet_weak.raw_dataset import shortened
 from nnunet_weak.splits import SPLIT_SEED
@@ -80,6 +83,31 @@ def common_fields(arguments: argparse.Namespace) -> dict[str, Any]:
         "overwrite": arguments.overwrite,
         "processes": arguments.np,
     }
+
+
+def named_paths(
+    option: str, texts: Sequence[str], problems: Problems, *, form: str, what: str, name_pattern: str = ".+"
+) -> dict[str, Path]:
+    """Read an option's `NAME=PATH` values; what is wrong with them is noted.
+
+    Args:
+        option: The option.
+        texts: Its values.
+        problems: Takes what is wrong.
+        form: What a value must look like, for the message.
+        what: What the paths are, for the message.
+        name_pattern: Regular expression of names.
+    """
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not path or not re.fullmatch(name_pattern, name):
+            problems.add(f"{option} {text}", f"is not {form}")
+        elif name in found:
+            problems.add(f"{option} {text}", f"{name} has the {what} {found[name]} already", "give another name")
+        else:
+            found[name] = Path(path)
+    return found
 
 
 def add_images(group: argparse._ArgumentGroup) -> None:

@@ -16,6 +16,7 @@ from nnunet_weak.dataset_conversion.conversion_options import (
     add_images,
     add_running,
     common_fields,
+    named_paths,
 )
 from nnunet_weak.errors import Problems
 from nnunet_weak.raw_dataset import shortened
@@ -76,31 +77,18 @@ def parse_options(argv: Sequence[str] | None = None) -> PointConversion:
         InvalidInputError: A value that argparse cannot judge.
     """
     arguments = _parser().parse_args(argv)
+    problems = Problems()
+    templates = named_paths("--templates", arguments.templates, problems, form="CLASS=MESH", what="mesh")
+    problems.raise_if_any("templates")
     return PointConversion(
         **common_fields(arguments),
         points=arguments.points,
         classes=parse_classes(arguments.classes or ()),
         coordinate_system=arguments.coordinate_system,
         group_by=arguments.group_by,
-        fit=TemplateFit(
-            arguments.stiffness, arguments.noise_mm, arguments.follow_image, _templates(arguments.templates)
-        ),
+        fit=TemplateFit(arguments.stiffness, arguments.noise_mm, arguments.follow_image, templates),
         sheets=not arguments.no_sheets,
     )
-
-
-def _templates(texts: Sequence[str]) -> dict[str, Path]:
-    problems, found = Problems(), {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            problems.add(f"--templates {text}", "is not CLASS=MESH", "write for example liver=liver.stl")
-        elif name in found:
-            problems.add(f"--templates {text}", f"{name} has the mesh {found[name]} already", "give each class one")
-        else:
-            found[name] = Path(path)
-    problems.raise_if_any("templates")
-    return found
 
 
 _EPILOG = f"""

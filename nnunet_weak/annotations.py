@@ -98,6 +98,11 @@ class ChannelLayout:
         """Number of input channels."""
         return self.images + len(self.masks) + int(self.prior)
 
+    @property
+    def mask_channels(self) -> slice:
+        """Where the mask channels are."""
+        return slice(self.images, self.images + len(self.masks))
+
 
 @dataclass(frozen=True)
 class WeakAnnotations:

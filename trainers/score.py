@@ -75,8 +75,7 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
     def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
         """Read the masks from their channels, look up the scores, and degrade both when training."""
         channels = self.annotations.channels
-        first, last = channels.images, channels.images + len(channels.masks)
-        soft, data = batch.data[:, first:last], batch.data
+        soft, data = batch.data[:, channels.mask_channels], batch.data
         quality, error = self._scores(batch.keys)
         masks = hard_masks(soft)
         unaugmented = None
@@ -89,7 +88,8 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
                 max_radius=self.morphology_radius_vox,
                 probability=self.morphology_probability,
             )
-            data = torch.cat([data[:, :first], augmented, data[:, last:]], dim=1)
+            data = data.clone()
+            data[:, channels.mask_channels] = augmented
             masks, unaugmented = hard_masks(augmented), masks
         targets = RegionTargets(
             masks=masks,

@@ -44,12 +44,15 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerSCORE):
 
     def _with_gross_errors(self, data: torch.Tensor, targets: RegionTargets) -> torch.Tensor:
         channels = self.annotations.channels
-        first, last = channels.images, channels.images + len(channels.masks)
         masks, prior = gross_error_augmentation(
-            data[:, first:last],
+            data[:, channels.mask_channels],
             targets.prior,
             targets.quality >= self.score_plus_options.held_from_quality,
             [1.0] * (data.ndim - 2),
             probability=self.gross_error_probability,
         )
-        return torch.cat([data[:, :first], masks, *([prior] if channels.prior else [])], dim=1)
+        data = data.clone()
+        data[:, channels.mask_channels] = masks
+        if channels.prior:
+            data[:, -1:] = prior
+        return data

@@ -32,15 +32,15 @@ class ShortScoreSchedule(ShortSchedule):
 
 
 class nnUNetTrainerSCORE_short(ShortScoreSchedule, nnUNetTrainerSCORE):
-    pass
+    """`nnUNetTrainerSCORE`."""
 
 
 class nnUNetTrainerSCOREPlus_short(ShortScoreSchedule, nnUNetTrainerSCOREPlus):
-    pass
+    """`nnUNetTrainerSCOREPlus`."""
 
 
 class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
-    pass
+    """`nnUNetTrainerRefineSeg`."""
 
 
 class nnUNetTrainerWeakNet_short(ShortSchedule, nnUNetTrainerWeakNet):

@@ -54,8 +54,9 @@ from nnunet_weak.surface.sphere_kernel import (
 
 FloatArray = NDArray[np.float64]
 
-_ATTACHMENT_ROUNDS = 12
-_FIRST_SMOOTHING, _SMOOTHING = 0.3, 1e-3
+FIRST_SMOOTHING, SMOOTHING = 0.3, 1e-3
+#: Of the rounds in which points are attached; smoothing relative to the largest value of the kernel.
+SMOOTHINGS = np.geomspace(FIRST_SMOOTHING, SMOOTHING, 12)
 _COARSE_SUBDIVISIONS = 3
 # Few, badly spread points can turn a supple surface inside out; a stiffer one stays open.
 _RETRY_STIFFNESS = (1.0, 10.0, 100.0)
@@ -192,7 +193,7 @@ def fit_surface(
             f"points, spread evenly, would help."
         )
     fit = SurfaceFit.of(given, points, vertices, faces, _rings(subdivisions), warnings)
-    stray = stray_warnings(points, surface.matrix(_SMOOTHING), surface.coefficients, frame.scale_mm)
+    stray = stray_warnings(points, surface.matrix(SMOOTHING), surface.coefficients, frame.scale_mm)
     return replace(fit, warnings=(*fit.warnings, *stray), frame=frame, surface=surface)
 
 
@@ -203,14 +204,12 @@ def _fit_map(points: FloatArray, stiffness: float, noise: float) -> SphereMap:
     directions, faces = icosphere(_COARSE_SUBDIVISIONS)
     radii = np.sqrt(3 * (points**2).mean(axis=0))
     vertices = directions * np.maximum(radii, 0.05 * radii.max())
-    surface, vertices = _attach(
-        kernel, points, vertices, np.geomspace(_FIRST_SMOOTHING, _SMOOTHING, _ATTACHMENT_ROUNDS)
-    )
+    surface, vertices = _attach(kernel, points, vertices, SMOOTHINGS)
 
     clumping = _clumping_factor(points, surface_area(vertices, faces))
     if clumping > 1.02:
         kernel = _kernel(len(points), stiffness * clumping, convexity)
-        surface, vertices = _attach(kernel, points, vertices, np.geomspace(0.03, _SMOOTHING, 4))
+        surface, vertices = _attach(kernel, points, vertices, np.geomspace(0.03, SMOOTHING, 4))
 
     rho = _smoothing(surface, points, noise)
     # Many points settle sooner: the last 20 steps would cost 30 ms at 250 points for .002 of IoU.
@@ -271,9 +270,9 @@ def _smoothing(surface: SphereMap, points: FloatArray, noise: float) -> float:
     points typical.
     """
     if noise == 0:
-        return _SMOOTHING
+        return SMOOTHING
     amplitude = np.vdot(points, surface.coefficients) / points.size
-    return float(np.clip(noise**2 / (amplitude * surface.kernel.at_zero_angle), _SMOOTHING, 0.3))
+    return float(np.clip(noise**2 / (amplitude * surface.kernel.at_zero_angle), SMOOTHING, FIRST_SMOOTHING))
 
 
 @contextmanager

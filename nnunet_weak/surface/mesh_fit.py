@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnunet_weak.surface.fit import SurfaceFit, single_blas_thread
+from nnunet_weak.surface.fit import FIRST_SMOOTHING, SMOOTHINGS, SurfaceFit, single_blas_thread
 from nnunet_weak.surface.mesh import closest_points
 from nnunet_weak.surface.mesh_template import MeshTemplate
 from nnunet_weak.surface.point_checks import checked_points, duplicate_warnings, stray_warnings
@@ -16,8 +16,6 @@ from nnunet_weak.surface.sphere_kernel import solve_bordered
 
 FloatArray = NDArray[np.float64]
 
-_ROUNDS = 12
-_FIRST_SMOOTHING, _SMOOTHING = 0.3, 1e-3
 # Tension, membrane and thin plate of the displacement, on a template of area 4 pi.
 _TENSION, _PLATE = 5.0, 0.12
 
@@ -46,17 +44,18 @@ def fit_mesh(
         energies = _TENSION + template.eigenvalues + _PLATE * stiffness * template.eigenvalues**2
         basis = template.harmonics / np.sqrt(4 * np.pi * energies)
         vertices, amplitude = placed, np.inf
-        for rho in np.geomspace(_FIRST_SMOOTHING, _SMOOTHING, _ROUNDS):
+        for rho in SMOOTHINGS:
             closest = closest_points(points, vertices, template.faces, template.rings)
             corners = template.faces[closest.face]
             attached = np.einsum("nk,nkm->nm", closest.weights, basis[corners])
             wanted = points - np.einsum("nk,nkd->nd", closest.weights, placed[corners])
             kernel = attached @ attached.T
             # As in the sphere's fit: the displacement is the mean of a Gaussian process of covariance amplitude * K.
-            ridge = max(rho, min(noise_mm**2 / amplitude, _FIRST_SMOOTHING)) * float(kernel.diagonal().max())
-            matrix = kernel + ridge * np.eye(len(points))
+            largest = float(kernel.diagonal().max())
+            ridge = max(rho, min(noise_mm**2 / amplitude, FIRST_SMOOTHING)) * largest
             coefficients, translation = solve_bordered(kernel, wanted, ridge)
-            amplitude = max(float(np.vdot(wanted, coefficients)) / wanted.size * kernel.diagonal().max(), 1e-12)
+            amplitude = max(float(np.vdot(wanted, coefficients)) / wanted.size * largest, 1e-12)
             vertices = placed + basis @ (attached.T @ coefficients) + translation
+    matrix = attached @ attached.T + ridge * np.eye(len(points))
     warnings = [*duplicate_warnings(given, points), *stray_warnings(points, matrix, coefficients, 1.0)]
     return SurfaceFit.of(given, points, vertices, template.faces, template.rings, warnings)

@@ -20,8 +20,8 @@ class HalfPrecisionOnCPU:
     """Put it before any trainer, stock or ours: `class nnUNetTrainer_cpu(HalfPrecisionOnCPU, nnUNetTrainer)`.
 
     The network computes in bfloat16 and returns float32, so losses are computed as on a GPU. Weights, optimiser and
-    checkpoints stay in float32. On a GPU, and on a CPU without instructions for bfloat16, nothing changes. nnU-Net's
-    commands predict in float32.
+    checkpoints stay in float32. On a GPU, and on a CPU without instructions for bfloat16, nothing changes.
+    `nnUNetv2_predict` computes in float32.
     """
 
     device: torch.device
