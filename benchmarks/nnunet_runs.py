@@ -184,14 +184,16 @@ class Runs:
         )
         return model
 
-    def predict(self, name: str, trainer: str, output: str, save_probabilities: bool = False) -> str:
-        """Predict the images in `imagesTs`; returns the folder with the label maps, `predictions/OUTPUT`."""
+    def predict(
+        self, name: str, trainer: str, output: str, save_probabilities: bool = False, images: str = "imagesTs"
+    ) -> str:
+        """Predict the held-out images, or others; returns the folder with the label maps, `predictions/OUTPUT`."""
         folder = f"predictions/{output}"
         if not (self.work / folder / "complete").exists():
             options = " --disable_tta" if self.arguments.without_mirroring else ""
             options += " --save_probabilities" if save_probabilities else ""
             self.run(
-                f"nnUNetv2_predict -i imagesTs -o {folder} -d {self.folder(name)} -c {self.arguments.configuration} "
+                f"nnUNetv2_predict -i {images} -o {folder} -d {self.folder(name)} -c {self.arguments.configuration} "
                 f"-f {self.fold} -tr {trainer} -device {self.arguments.device} -npp 1 -nps 1{options}"
             )
             (self.work / folder / "complete").touch()

@@ -13,13 +13,17 @@ tuned on the held-out patients.
     scribbles       the real scribbles
     scribbles_not   the same with negatives derived from them: a class is not farther than REACH_MM from the convex hull
                     of its scribble in the slice, nor in slices where others are drawn and it is not
+    planted         a careful annotator, and a leaky one whose mistakes are known: background beside the RV is drawn as
+                    RV, myocardium and LV are swapped near their border. Each leaves 30 % blank
 
-WORK/evaluation holds tables, paired tests over patients and reports.
+WORK/evaluation holds tables, paired tests over patients and reports; WORK/annotators what the heads have learned, and
+for the planted annotators how far that is from the truth.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,11 +35,18 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from nnunet_weak.cli.reference_cases import appearing_folder
+from nnunet_weak.simulation.coarse_drawing import transition_matrix_of
+from nnunet_weak.simulation.planted import Confusion, draw_planted
 
 LABELS = "RV=1 MYO=2 LV=3"
 DRAWN = f"--labels background=0 {LABELS} --blank 4"
 REACH_MM = 12.0
 NONE_OF_THE_TARGETS = 5
+RV, MYOCARDIUM, LV = 1, 2, 3
+PLANTED = {
+    "careful": (),
+    "leaky": (Confusion(0, RV, 6.0), Confusion(MYOCARDIUM, LV, 4.0, 0.5), Confusion(LV, MYOCARDIUM, 4.0, 0.5)),
+}
 RUNS = {
     "full": ("full", "Stock"),
     "coarse_stock": ("coarse", "Stock"),
@@ -46,6 +57,10 @@ RUNS = {
     "scribbles_stock": ("scribbles", "Stock"),
     "scribbles_refineseg": ("scribbles", "RefineSeg"),
     "scribbles_not_refineseg": ("scribbles_not", "RefineSeg"),
+    "scribbles_not_identity": ("scribbles_not", "RefineSegIdentity"),
+    "planted_stock": ("planted", "Stock"),
+    "planted_refineseg": ("planted", "RefineSeg"),
+    "planted_identity": ("planted", "RefineSegIdentity"),
     "coarse_sgd": ("coarse", "RefineSegSGD"),
     "coarse_deep_supervision": ("coarse", "RefineSegDeepSupervision"),
     "coarse_identity": ("coarse", "RefineSegIdentity"),
@@ -54,7 +69,7 @@ RUNS = {
     "coarse_no_warmup": ("coarse", "RefineSegNoWarmup"),
     "coarse_learned_complementary": ("coarse", "RefineSegLearnedComplementary"),
 }
-DEFAULT_RUNS = list(RUNS)[:9]
+DEFAULT_RUNS = list(RUNS)[:10]
 
 
 def main() -> int:
@@ -102,6 +117,10 @@ class Benchmark(Runs):
                 f"nnunet_weak_simulate_coarse --references train/labels --labels {LABELS} -o drawings --negative "
                 f"--annotators anna=typical ben=hasty --seed {self.arguments.seed} -np {self.arguments.np}",
             )
+        planted = self.work / "planted"
+        if name == "planted" and not planted.exists():
+            with appearing_folder(planted) as folder:
+                plant_annotators(self.work / "train" / "labels", folder, self.arguments.seed)
         derived = self.work / "train" / "derived"
         if name == "scribbles_not" and not derived.exists():
             with appearing_folder(derived) as folder:
@@ -110,6 +129,7 @@ class Benchmark(Runs):
             "full": "--positive full=train/labels --references train/labels",
             "coarse": "--positive anna=drawings/positive_anna --negative anna=drawings/negative_anna",
             "two": "--positive anna=drawings/positive_anna --positive ben=drawings/positive_ben",
+            "planted": " ".join(f"--positive {annotator}=planted/{annotator}" for annotator in PLANTED),
             "scribbles": "--positive scribble=train/scribbles",
             "scribbles_not": "--positive scribble=train/scribbles --negative scribble=train/derived "
             f"--none-of-the-targets {NONE_OF_THE_TARGETS}",
@@ -126,6 +146,8 @@ class Benchmark(Runs):
                 f"{output}/annotators.png",
                 f"nnunet_weak_annotators {model} -f {self.fold} -device {self.arguments.device} -o {output}",
             )
+            if name == "planted":
+                print_recovery(self.work / "planted" / "truth.json", self.work / output / "annotators.json")
 
     def compare(self) -> None:
         """Each RefineSeg run against the runs on the same drawings, and against full supervision."""
@@ -136,6 +158,44 @@ class Benchmark(Runs):
             if RUNS[run][1].startswith("RefineSeg") and len(compared) > 1:
                 self.evaluate({other: f"predictions/{other}" for other in compared}, LABELS, f"evaluation/{run}")
         print_dice(self.work / "evaluation")
+
+
+def plant_annotators(labels: Path, output: Path, seed: int) -> None:
+    """Drawings of `PLANTED`, and the matrices that they follow: `truth.json`."""
+    counts = {annotator: np.zeros((4, 4), np.int64) for annotator in PLANTED}
+    for case, path in enumerate(sorted(labels.iterdir())):
+        image = sitk.ReadImage(str(path))
+        truth = sitk.GetArrayFromImage(image)
+        for number, (annotator, confusions) in enumerate(PLANTED.items()):
+            random = [seed, case, number]
+            drawing = draw_planted(
+                truth,
+                image.GetSpacing()[::-1],
+                confusions,
+                num_classes=4,
+                seed=int(np.random.default_rng(random).integers(2**31)),
+                blank_share=0.3,
+            )
+            counts[annotator] += drawing.counts
+            drawn = np.where(drawing.annotation == 0, 4, drawing.annotation.astype(np.int64) - 1).astype(np.uint8)
+            written = sitk.GetImageFromArray(drawn)
+            written.CopyInformation(image)
+            (output / annotator).mkdir(exist_ok=True)
+            sitk.WriteImage(written, str(output / annotator / path.name))
+    matrices = {annotator: transition_matrix_of(count).tolist() for annotator, count in counts.items()}
+    (output / "truth.json").write_text(json.dumps(matrices, indent=2))
+
+
+def print_recovery(truth: Path, learned: Path) -> None:
+    """Mean absolute error of the learned matrices, of what is drawn by predicted class, and of the identity."""
+    maps = json.loads(learned.read_text())["maps"]
+    for annotator, matrix in json.loads(truth.read_text()).items():
+        planted = np.array(matrix)
+        candidates = {view: np.array(maps[annotator][view], float) for view in ("learned", "drawn", "agreement")}
+        candidates["identity"] = np.eye(len(planted))
+        errors = {view: np.abs(candidate - planted).mean() for view, candidate in candidates.items()}
+        print(annotator, " ".join(f"{view} {error:.4f}" for view, error in errors.items()), flush=True)
+        print("truth\n", planted.round(3), "\nlearned\n", candidates["learned"].round(3), flush=True)
 
 
 def derive_negatives(scribbles: Path, labels: Path, output: Path) -> None:

@@ -6,9 +6,11 @@ Files are named alike in both folders. Nothing is trained, chosen or calibrated 
 of `--values` belongs to the one object, the Medical Segmentation Decathlon's hippocampus by default.
 
 For each number of points N: the stock trainer on the templates, Weak-Net with lambda = 0, Weak-Net, Weak-Net with
-trust, and the stock trainer on slices whose outlines are as long in voxels as N points. Tables with paired tests and
-reports: WORK/evaluation_N*. With `--lambdas` and `--distances` those are varied for the first N, and the effect of
-gamma is measured: WORK/figure.png. That shows sensitivity; a value chosen from it is chosen on the held-out cases.
+trust, the stock trainer on slices whose outlines are as long in voxels as N points, and a second round: the stock
+trainer on templates that follow the probabilities which the first round's stock model has for the training images.
+Tables with paired tests and reports: WORK/evaluation_N*. With `--lambdas` and `--distances` those are varied for the
+first N, and the effect of gamma is measured: WORK/figure.png. That shows sensitivity; a value chosen from it is chosen
+on the held-out cases.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import numpy as np
 import SimpleITK as sitk
 from nnunet_runs import Runs, add_run_options
 
+from nnunet_weak import trainers
 from nnunet_weak.cli.reference_cases import read_classes
 
-METHODS = ("WeakNetTrust", "WeakNet", "WeakNetNoReconstruction")
+METHODS = ("WeakNet", "WeakNetNoReconstruction", "WeakNetTrust")
 GAMMAS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
 
@@ -58,8 +61,10 @@ class Benchmark(Runs):
     def compare(self, count: int) -> None:
         """All methods from so many points, on the held-out cases."""
         templates = self.templates(count)
-        predictions = {method: self.predicted(templates, method) for method in METHODS}
-        predictions["stock on templates"] = self.predicted(templates, "Stock")
+        stock = self.predicted(templates, "Stock")
+        predictions = {"second round": self.predicted(self.second_round(count), "Stock")}
+        predictions |= {method: self.predicted(templates, method) for method in METHODS}
+        predictions["stock on templates"] = stock
         if not self.arguments.without_slices:
             predictions["stock on slices"] = self.predicted(self.slices(count), "Stock")
         predictions["full supervision"] = self.predicted(self.full(), "Stock")
@@ -68,15 +73,22 @@ class Benchmark(Runs):
     def vary(self, count: int) -> None:
         """Dice on the held-out cases by lambda, d and gamma."""
         templates = self.templates(count)
-        curves: dict[str, dict[float, float]] = {}
+        default, without = (self.predicted(templates, method) for method in METHODS[:2])
+        trainer = trainers.nnUNetTrainerWeakNet
+        curves = {
+            "lambda": {trainer.reconstruction_weight: default, 0.0: without},
+            "d": {trainer.boundary_distance_mm: default},
+        }
         for label, values in (("lambda", self.arguments.lambdas), ("d", self.arguments.distances)):
             for value in values:
-                method = f"WeakNet_{label}{value.replace('.', 'p')}"
-                curves.setdefault(label, {})[float(value)] = self.dice(self.predicted(templates, method))[0.5]
-        curves["gamma"] = self.dice(self.predicted(templates, "WeakNet"))
-        (self.work / "sensitivity.json").write_text(json.dumps(curves, indent=2))
-        draw(curves, self.work / "figure.png")
-        print(json.dumps(curves, indent=2))
+                curves[label][float(value)] = self.predicted(templates, f"WeakNet_{label}{value.replace('.', 'p')}")
+        measured = {
+            label: {value: self.dice(folder)[0.5] for value, folder in sorted(curve.items())}
+            for label, curve in curves.items()
+        } | {"gamma": self.dice(default)}
+        (self.work / "sensitivity.json").write_text(json.dumps(measured, indent=2))
+        draw(measured, self.work / "figure.png")
+        print(json.dumps(measured, indent=2))
 
     def predicted(self, name: str, method: str) -> str:
         """Train on a data set, and predict the held-out cases with probabilities."""
@@ -95,9 +107,16 @@ class Benchmark(Runs):
             rows.append(dice_by_threshold(np.log(probabilities), sitk.GetArrayFromImage(labels), GAMMAS))
         return dict(zip(GAMMAS, np.mean(rows, axis=0).tolist(), strict=True))
 
-    def templates(self, count: int) -> str:
+    def second_round(self, count: int) -> str:
+        """The data set of templates that follow the probabilities of the stock model of the first round."""
+        first, trainer = self.templates(count), "nnUNetTrainerStock_benchmark"
+        images = f"nnUNet_raw/{self.folder(first)}/imagesTr"
+        predicted = self.predict(first, trainer, f"{first}_training", save_probabilities=True, images=images)
+        return self.templates(count, f"SecondRound{count}", f"--follow-prediction {predicted}")
+
+    def templates(self, count: int, name: str = "", options: str = "") -> str:
         """The data set of templates from so many points on each object."""
-        name, points, processes = f"Points{count}", f"points_N{count}", self.arguments.np
+        name, points, processes = name or f"Points{count}", f"points_N{count}", self.arguments.np
         self.make(
             points,
             f"nnunet_weak_simulate_points --references train/objects --classes object=1 -n {count} -o {points} "
@@ -106,7 +125,7 @@ class Benchmark(Runs):
         self.make(
             f"nnUNet_raw/{self.folder(name)}",
             f"nnunet_weak_convert_points --images train/images --points {points} --classes object "
-            f"--channel-names MRI -d {self.number(name)} -n {name} -np {processes}",
+            f"--channel-names MRI -d {self.number(name)} -n {name} -np {processes} {options}",
             show=True,
         )
         self.plan(name)
@@ -170,7 +189,7 @@ def draw(curves: dict[str, dict[float, float]], path: Path) -> None:
         axis.set_xlabel(titles[name])
         axis.set_ylabel("Dice")
         if name == "lambda":
-            axis.set_xscale("log")
+            axis.set_xscale("symlog", linthresh=min(value for value in curve if value > 0))
     figure.savefig(path, dpi=150)
 
 

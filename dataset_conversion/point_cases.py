@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
 from nnunet_weak.dataset_conversion.point_options import TemplateFit
+from nnunet_weak.dataset_conversion.point_predictions import PredictedCase
 from nnunet_weak.dataset_conversion.point_templates import FittedObject, Templates
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import geometry_difference, read_label_map, with_geometry_of
@@ -59,6 +60,7 @@ class PointCase:
         fit: How templates are fitted.
         file_ending: Ending of the files to write.
         sheet: Whether to draw a sheet.
+        predicted: A model's probabilities for the templates to follow.
     """
 
     name: str
@@ -70,6 +72,7 @@ class PointCase:
     fit: TemplateFit = field(default_factory=TemplateFit)
     file_ending: str = ".nii.gz"
     sheet: bool = True
+    predicted: PredictedCase | None = None
 
 
 @dataclass(frozen=True)
@@ -127,20 +130,26 @@ def write_case(folder: Path, case: PointCase) -> WrittenCase[CheckedPointCase]:
     checked = _processed(case, None if spoilt.exists() else folder)
     if checked.problems:
         spoilt.touch()
-    sources = [*case.images, *case.files, case.reference]
+    predicted = case.predicted.path if case.predicted is not None else None
+    sources = [*case.images, *case.files, case.reference, predicted]
     return WrittenCase(checked, tuple(path for source in sources if source is not None for path in _files_in(source)))
 
 
 def fit_templates(
-    objects: Sequence[ObjectPoints], image: sitk.Image, classes: Sequence[str], options: TemplateFit
+    objects: Sequence[ObjectPoints],
+    image: sitk.Image,
+    classes: Sequence[str],
+    options: TemplateFit,
+    evidence: Mapping[str, sitk.Image] | None = None,
 ) -> Templates:
     """Fit a template to the points of each object and rasterise it; where two overlap the first-named class wins.
 
     Args:
         objects: Points with the names of their classes.
-        image: The grid, and the image that surfaces follow where that is asked for.
+        image: The grid.
         classes: Names of the classes in the order of their labels.
         options: How to fit.
+        evidence: By class, the image that its surfaces follow between the points; none by default.
 
     Raises:
         InvalidInputError: Every object that cannot be fitted, with the reason.
@@ -152,7 +161,7 @@ def fit_templates(
     overlaps: dict[tuple[str, str], int] = {}
     for one in sorted(objects, key=lambda one: list(classes).index(one.class_name)):
         try:
-            fit = _fitted(one, image, options)
+            fit = _fitted(one, options, (evidence or {}).get(one.class_name))
         except InvalidInputError as error:
             problems += [f"{one.title}: {problem}" for problem in error.problems]
             continue
@@ -175,13 +184,19 @@ def fit_templates(
     return Templates(np.array(numbers, np.uint8)[owner], tuple(fitted), overlaps)
 
 
-def _fitted(one: ObjectPoints, image: sitk.Image, options: TemplateFit) -> SurfaceFit:
+def _fitted(one: ObjectPoints, options: TemplateFit, evidence: sitk.Image | None) -> SurfaceFit:
     mesh = options.templates.get(one.class_name)
     if mesh is not None:
         template = read_template(mesh)
         return fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
     fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
-    return follow_image(fit, one.points_mm, image) if options.follow_image else fit
+    return fit if evidence is None else follow_image(fit, one.points_mm, evidence)
+
+
+def _evidence(case: PointCase, image: sitk.Image) -> dict[str, sitk.Image]:
+    if case.predicted is not None:
+        return case.predicted.probabilities(image)
+    return dict.fromkeys(case.classes, image) if case.fit.follow_image else {}
 
 
 def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | None:
@@ -217,7 +232,10 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
     warnings = _attempt(problems, lambda: check_points_in_image(PointSet(case.objects, source), image)) or []
     templates = None
     if not problems:
-        templates = _attempt(problems, lambda: fit_templates(case.objects, image, list(case.classes), case.fit))
+        templates = _attempt(
+            problems,
+            lambda: fit_templates(case.objects, image, list(case.classes), case.fit, _evidence(case, image)),
+        )
     reference = _attempt(problems, lambda: read_reference(case, image))
     minima: tuple[float, ...] = (lowest_intensity(image),)
     if folder is None or problems or templates is None:

@@ -32,12 +32,14 @@ class TemplateFit:
         stiffness: Factor on the bending weight.
         noise_mm: Standard deviation of the clicks per axis; 0 goes through the points.
         follow_image: Let the surface follow the first image channel between the points.
+        follow_prediction: Folder of a model's probabilities to follow instead, see `find_predictions`.
         templates: Mesh to start from, by class; the sphere for all others.
     """
 
     stiffness: float = 1.0
     noise_mm: float = 0.0
     follow_image: bool = False
+    follow_prediction: Path | None = None
     templates: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -65,9 +67,12 @@ class PointConversion(ConversionOptions):
     sheets: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """As for all converters; template meshes by their names."""
-        templates = {name: shortened(str(path)) for name, path in self.fit.templates.items()}
-        return {**super().to_json(), "fit": {**asdict(self.fit), "templates": templates}}
+        """As for all converters; template meshes and the folder of predictions by their names."""
+        fit = asdict(self.fit)
+        fit["templates"] = {name: shortened(str(path)) for name, path in self.fit.templates.items()}
+        if self.fit.follow_prediction is not None:
+            fit["follow_prediction"] = shortened(str(self.fit.follow_prediction))
+        return {**super().to_json(), "fit": fit}
 
 
 def parse_options(argv: Sequence[str] | None = None) -> PointConversion:
@@ -86,7 +91,9 @@ def parse_options(argv: Sequence[str] | None = None) -> PointConversion:
         classes=parse_classes(arguments.classes or ()),
         coordinate_system=arguments.coordinate_system,
         group_by=arguments.group_by,
-        fit=TemplateFit(arguments.stiffness, arguments.noise_mm, arguments.follow_image, templates),
+        fit=TemplateFit(
+            arguments.stiffness, arguments.noise_mm, arguments.follow_image, arguments.follow_prediction, templates
+        ),
         sheets=not arguments.no_sheets,
     )
 
@@ -156,10 +163,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MM",
         help="how far clicks are off, so that the surface may pass by them; for many points (default: %(default)s)",
     )
-    points.add_argument(
+    follow = points.add_mutually_exclusive_group()
+    follow.add_argument(
         "--follow-image",
         action="store_true",
         help="let the surface follow edges of the first channel between the points",
+    )
+    follow.add_argument(
+        "--follow-prediction",
+        type=Path,
+        metavar="DIR",
+        help="let it follow the probabilities of a model that was trained on the templates, for a second round: what "
+        "nnUNetv2_predict --save_probabilities wrote there for these images",
     )
     points.add_argument("--no-sheets", action="store_true", help="draw no picture of each case")
     points.add_argument(

@@ -33,6 +33,7 @@ from nnunet_weak.dataset_conversion.point_cases import (
 )
 from nnunet_weak.dataset_conversion.point_inputs import PointInputs, gather_inputs
 from nnunet_weak.dataset_conversion.point_options import PointConversion, TemplateFit, parse_options
+from nnunet_weak.dataset_conversion.point_predictions import find_predictions
 from nnunet_weak.dataset_conversion.point_report import template_tables, templates_report, templates_warnings
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.raw_dataset import RawDataset
@@ -62,7 +63,7 @@ def convert(
     problems = Problems()
     target = find_target(options, problems)
     inputs = gather_inputs(options, problems)
-    cases = _point_cases(options, inputs)
+    cases = _point_cases(options, inputs, problems)
     if not cases and not len(problems):
         problems.add(str(options.images), "no case has both images and points", "compare the names")
     check_channel_names(options, len(next(iter(inputs.images.values()), ())), problems)
@@ -103,7 +104,12 @@ def convert(
         write_case=write_case,
         describe=describe,
         description="Fitting",
-        input_roots={"images": options.images, "points": options.points, "references": options.references},
+        input_roots={
+            "images": options.images,
+            "points": options.points,
+            "references": options.references,
+            "predictions": options.fit.follow_prediction,
+        },
         further_inputs=(options.patients, *options.fit.templates.values()),
         say=say,
     )
@@ -132,11 +138,15 @@ def _check_templates(fit: TemplateFit, classes: Sequence[str], problems: Problem
             read_template(path)
         except InvalidInputError as error:
             problems.extend(error)
-    if fit.templates and fit.follow_image:
-        problems.add("--follow-image", "is for surfaces fitted from the sphere", "leave it or --templates out")
+    for option, asked in (("--follow-image", fit.follow_image), ("--follow-prediction", fit.follow_prediction)):
+        if fit.templates and asked:
+            problems.add(option, "is for surfaces fitted from the sphere", "leave it or --templates out")
 
 
-def _point_cases(options: PointConversion, inputs: PointInputs) -> list[PointCase]:
+def _point_cases(options: PointConversion, inputs: PointInputs, problems: Problems) -> list[PointCase]:
+    folder = options.fit.follow_prediction
+    with_points = [case for case, objects in inputs.objects.items() if objects]
+    predicted = find_predictions(folder, inputs.classes, with_points, problems) if folder is not None else {}
     return [
         PointCase(
             case,
@@ -148,6 +158,7 @@ def _point_cases(options: PointConversion, inputs: PointInputs) -> list[PointCas
             options.fit,
             options.file_ending,
             options.sheets,
+            predicted.get(case),
         )
         for case in inputs.images
     ]

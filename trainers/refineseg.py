@@ -31,7 +31,8 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         beta: Weight of their Dice loss (eq. 2).
         regulariser_weight: lambda, pulls the transition matrices towards the identity (eq. 8).
         negative_weight: Weight of the negative drawings.
-        warmup_share: Share of the epochs before the transition matrices are released.
+        warmup_share: Share of the epochs before the transition matrices are released. Released early, they explain away
+            what the network has not learned yet.
         learned_complementary: Learn the complementary matrix M of each negative strategy instead of a uniform one.
     """
 
@@ -39,7 +40,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
     alpha, beta = 0.6, 0.4
     regulariser_weight = 0.2
     negative_weight = 1.0
-    warmup_share = 0.1
+    warmup_share = 0.5
     learned_complementary = False
 
     initial_lr = 1e-3

@@ -108,6 +108,25 @@ def test_the_data_set_holds_templates_and_what_a_person_looks_at(workplace, data
         assert np.array_equal(trusted[trusted > 0] - 1, template[trusted > 0])
 
 
+def test_templates_of_a_second_round_follow_the_model(workplace, dataset, model):
+    raw, phantoms = workplace.root / "nnUNet_raw", workplace.root / "phantoms"
+    predict(workplace, raw / dataset / "imagesTr", model, "of_training", options="--save_probabilities")
+    workplace.run(
+        f"nnunet_weak_convert_points --images {phantoms}/images --points {workplace.root}/points --classes bone "
+        f"--follow-prediction {workplace.root}/of_training --channel-names zscore -d 532 -n SecondRound -np 1"
+    )
+    first, second = (raw / name for name in (dataset, "Dataset532_SecondRound"))
+    weak = sorted(set(WeakAnnotations.read(raw / dataset).cases) & set(WeakAnnotations.read(second).cases))
+    assert len(weak) == 6
+    assert any(
+        (first / "templates" / "meshes" / f"{case}_bone.ply").read_bytes()
+        != (second / "templates" / "meshes" / f"{case}_bone.ply").read_bytes()
+        for case in weak
+    )
+    residuals_mm = [float(row["residual_mm"]) for row in csv.DictReader((second / "templates" / "points.csv").open())]
+    assert np.mean(residuals_mm) < 0.5, "the points still hold the surface"
+
+
 def test_threshold_without_the_package_and_undo(workplace, dataset, model, inputs, bare_python):
     checkpoint = model / "fold_0" / "checkpoint_final.pth"
     trained = torch.load(checkpoint, weights_only=False)
