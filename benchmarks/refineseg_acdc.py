@@ -57,6 +57,7 @@ RUNS = {
     "scribbles_stock": ("scribbles", "Stock"),
     "scribbles_refineseg": ("scribbles", "RefineSeg"),
     "scribbles_not_refineseg": ("scribbles_not", "RefineSeg"),
+    "scribbles_not_balanced": ("scribbles_not", "RefineSegBalanced"),
     "scribbles_not_identity": ("scribbles_not", "RefineSegIdentity"),
     "planted_stock": ("planted", "Stock"),
     "planted_refineseg": ("planted", "RefineSeg"),
@@ -69,7 +70,7 @@ RUNS = {
     "coarse_no_warmup": ("coarse", "RefineSegNoWarmup"),
     "coarse_learned_complementary": ("coarse", "RefineSegLearnedComplementary"),
 }
-DEFAULT_RUNS = list(RUNS)[:10]
+DEFAULT_RUNS = list(RUNS)[:11]
 
 
 def main() -> int:

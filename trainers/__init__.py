@@ -2,6 +2,7 @@
 
 from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
 from nnunet_weak.trainers.refineseg_ablations import (
+    nnUNetTrainerRefineSegBalanced,
     nnUNetTrainerRefineSegDeepSupervision,
     nnUNetTrainerRefineSegIdentity,
     nnUNetTrainerRefineSegLearnedComplementary,
@@ -25,6 +26,7 @@ from nnunet_weak.trainers.weaknet_trust import nnUNetTrainerWeakNetTrust
 
 __all__ = [
     "nnUNetTrainerRefineSeg",
+    "nnUNetTrainerRefineSegBalanced",
     "nnUNetTrainerRefineSegDeepSupervision",
     "nnUNetTrainerRefineSegIdentity",
     "nnUNetTrainerRefineSegLearnedComplementary",

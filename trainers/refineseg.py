@@ -31,6 +31,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         beta: Weight of their Dice loss (eq. 2).
         regulariser_weight: lambda, pulls the transition matrices towards the identity (eq. 8).
         negative_weight: Weight of the negative drawings.
+        balance_classes: Cross-entropy of positive drawings as the mean over the drawn classes, not over drawn voxels.
         warmup_share: Share of the epochs before the transition matrices are released. Released early, they explain away
             what the network has not learned yet.
         learned_complementary: Learn the complementary matrix M of each negative strategy instead of a uniform one.
@@ -40,6 +41,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
     alpha, beta = 0.6, 0.4
     regulariser_weight = 0.2
     negative_weight = 1.0
+    balance_classes = False
     warmup_share = 0.5
     learned_complementary = False
 
@@ -89,10 +91,11 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         """The loss of each map, and the regulariser (eq. 8); strategies that a case lacks say nothing."""
         terms = {}
         distances = []
+        options: Any = {"alpha": self.alpha, "beta": self.beta, "cross_entropy_per_class": self.balance_classes}
         for channel, (name, kind) in enumerate(self.annotations.maps.items()):
             drawing, annotator = batch.extra[:, channel], auxiliary_output[name]
             if kind == "positive":
-                value = positive_loss(annotator.probabilities, drawing, alpha=self.alpha, beta=self.beta)
+                value = positive_loss(annotator.probabilities, drawing, **options)
             else:
                 logits = annotator.complementary_logits
                 value = self.negative_weight * negative_loss(annotator.probabilities, drawing, logits)
@@ -102,7 +105,5 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         terms["regulariser"] = self.regulariser_weight * torch.stack(distances).sum(0)
         if self.enable_deep_supervision:
             positive = [index for index, kind in enumerate(self.annotations.maps.values()) if kind == "positive"]
-            terms["lower resolutions"] = lower_resolutions_loss(
-                output, batch.extra[:, positive], alpha=self.alpha, beta=self.beta
-            )
+            terms["lower resolutions"] = lower_resolutions_loss(output, batch.extra[:, positive], **options)
         return terms

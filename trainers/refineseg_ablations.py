@@ -1,4 +1,4 @@
-"""RefineSeg with nnU-Net's optimiser, with deep supervision, and without each of its parts."""
+"""RefineSeg for scribbles, with nnU-Net's optimiser, with deep supervision, and without each of its parts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ class nnUNetTrainerRefineSegSGD(nnUNetTrainerRefineSeg):
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Stock."""
         return nnUNetTrainerWeak.configure_optimizers(self)
+
+
+class nnUNetTrainerRefineSegBalanced(nnUNetTrainerRefineSeg):
+    """Every drawn class counts the same, however little of it is drawn: for scribbles. Not in the paper."""
+
+    balance_classes = True
 
 
 class nnUNetTrainerRefineSegDeepSupervision(nnUNetTrainerRefineSeg):

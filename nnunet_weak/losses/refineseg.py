@@ -55,6 +55,7 @@ def positive_loss(
     alpha: float = 0.6,
     beta: float = 0.4,
     dice_per_class: bool = True,
+    cross_entropy_per_class: bool = False,
 ) -> Tensor:
     """``alpha`` times cross-entropy plus ``beta`` times Dice loss, both over drawn voxels only (eqs. 2 to 4).
 
@@ -66,6 +67,9 @@ def positive_loss(
         dice_per_class: Dice per class, averaged over the classes that were drawn in the sample. ``False`` sums over all
             classes within one fraction, as eq. 4 is written; that equals ``1 - mean(u of the drawn class)`` and does
             not balance classes, which is what the paper wants of it.
+        cross_entropy_per_class: cross-entropy as the mean over the drawn classes too, instead of the paper's over drawn
+            voxels. For thin strokes beside a background that is drawn as a whole: the mean over voxels hardly sees the
+            strokes, and a class may never be learned. Not in the paper.
 
     Returns:
         One value per sample; 0 where nothing is drawn.
@@ -76,19 +80,24 @@ def positive_loss(
     with _no_autocast(drawn_probabilities):
         u, drawn, drawn_class, count = _flatten(drawn_probabilities, annotation)
         u_drawn = u.gather(1, drawn_class[:, None])[:, 0]
-        cross_entropy = -_mean_of_drawn(_safe_log(u_drawn), drawn, count)
-        if not dice_per_class:
-            has_drawing = (count > 0).float()
-            return alpha * cross_entropy + beta * (has_drawing - _mean_of_drawn(u_drawn, drawn, count))
+        negative_log = -_safe_log(u_drawn)
         classes = torch.arange(u.shape[1], device=u.device)[None, :, None]
         one_hot = (drawn_class[:, None] == classes) & drawn[:, None]
         class_size = one_hot.sum(2).float()
-        overlap = torch.where(one_hot, u, 0).sum(2)
-        predicted_size = torch.where(drawn[:, None], u, 0).sum(2)
         present = class_size > 0
-        # An absent class has no overlap; the 1 only keeps its unused fraction away from 0 / 0.
-        dice = 2 * overlap / (predicted_size + class_size).masked_fill(~present, 1.0)
-        dice_loss = torch.where(present, 1 - dice, 0).sum(1) / present.sum(1).clamp_min(1)
+        if cross_entropy_per_class:
+            of_class = torch.where(one_hot, negative_log[:, None], 0).sum(2) / class_size.clamp_min(1)
+            cross_entropy = _mean_of_present(of_class, present)
+        else:
+            cross_entropy = _mean_of_drawn(negative_log, drawn, count)
+        if dice_per_class:
+            overlap = torch.where(one_hot, u, 0).sum(2)
+            predicted_size = torch.where(drawn[:, None], u, 0).sum(2)
+            # An absent class has no overlap; the 1 only keeps its unused fraction away from 0 / 0.
+            dice = 2 * overlap / (predicted_size + class_size).masked_fill(~present, 1.0)
+            dice_loss = _mean_of_present(1 - dice, present)
+        else:
+            dice_loss = (count > 0).float() - _mean_of_drawn(u_drawn, drawn, count)
         return alpha * cross_entropy + beta * dice_loss
 
 
@@ -125,7 +134,12 @@ def negative_loss(
 
 
 def lower_resolutions_loss(
-    logits: Sequence[Tensor], annotations: Tensor, *, alpha: float = 0.6, beta: float = 0.4
+    logits: Sequence[Tensor],
+    annotations: Tensor,
+    *,
+    alpha: float = 0.6,
+    beta: float = 0.4,
+    cross_entropy_per_class: bool = False,
 ) -> Tensor:
     """Deep supervision: positive drawings as they are, on the coarser grids, weighted as nnU-Net weights them.
 
@@ -136,6 +150,7 @@ def lower_resolutions_loss(
         annotations: positive maps of all strategies.
         alpha: as in :func:`positive_loss`.
         beta: as in :func:`positive_loss`.
+        cross_entropy_per_class: as in :func:`positive_loss`.
 
     Returns:
         One value per sample; every resolution takes part in it, also where nothing is drawn.
@@ -152,7 +167,9 @@ def lower_resolutions_loss(
         if annotations.shape[1]:
             drawings = torch.nn.functional.interpolate(annotations.float(), coarse.shape[2:], mode="nearest-exact")
             for drawing in drawings.unbind(1):
-                total = total + weight * positive_loss(probabilities, drawing, alpha=alpha, beta=beta)
+                total = total + weight * positive_loss(
+                    probabilities, drawing, alpha=alpha, beta=beta, cross_entropy_per_class=cross_entropy_per_class
+                )
     return total
 
 
@@ -205,6 +222,10 @@ def _no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
 
 def _mean_of_drawn(values: Tensor, drawn: Tensor, count: Tensor) -> Tensor:
     return torch.where(drawn, values, 0).sum(1) / count.clamp_min(1)
+
+
+def _mean_of_present(values: Tensor, present: Tensor) -> Tensor:
+    return torch.where(present, values, 0).sum(1) / present.sum(1).clamp_min(1)
 
 
 def _safe_log(probability: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ def random_case(num_classes: int = 3, batch: int = 2, seed: int = 0, spatial: tu
 
 LOSSES = {
     "positive": positive_loss,
+    "positive, balanced": lambda u, y: positive_loss(u, y, cross_entropy_per_class=True),
     "positive, eq. 4 as written": lambda u, y: positive_loss(u, y, dice_per_class=False),
     "negative": negative_loss,
     "negative, learned": lambda u, y: negative_loss(u, y, torch.linspace(-1, 1, u.shape[1] ** 2).view(u.shape[1], -1)),
@@ -64,12 +65,28 @@ def test_positive_loss_by_hand():
     assert positive_loss(u, annotation).item() == pytest.approx(expected, rel=1e-6)
     joint = 0.6 * cross_entropy + 0.4 * (1 - 2 * 2.2 / (3 + 3))
     assert positive_loss(u, annotation, dice_per_class=False).item() == pytest.approx(joint, rel=1e-6)
+    balanced = -((math.log(0.9) + math.log(0.6)) / 2 + math.log(0.7)) / 2
+    only_cross_entropy = positive_loss(u, annotation, alpha=1, beta=0, cross_entropy_per_class=True)
+    assert only_cross_entropy.item() == pytest.approx(balanced, rel=1e-6)
 
 
 def test_positive_dice_leaves_out_classes_that_nobody_drew():
     # Counting the undrawn third class as Dice 0 would add a constant and reward nothing.
     u = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]])
     assert positive_loss(u, torch.tensor([[1, 2]]), alpha=0, beta=1).item() == pytest.approx(0)
+
+
+def test_a_balanced_class_counts_the_same_however_little_is_drawn():
+    # A stroke of one voxel beside n voxels of background: its share of the gradient falls with n, unless balanced.
+    def pull(n: int, balanced: bool) -> float:
+        logits = torch.zeros(1, 2, n + 1, requires_grad=True)
+        annotation = torch.ones(1, n + 1, dtype=torch.long)
+        annotation[0, -1] = 2
+        positive_loss(logits.softmax(1), annotation, beta=0, cross_entropy_per_class=balanced).sum().backward()
+        return logits.grad[0, 1, -1].abs().item()
+
+    assert pull(99, False) == pytest.approx(pull(9, False) / 10, rel=1e-4)
+    assert pull(99, True) == pytest.approx(pull(9, True), rel=1e-4)
 
 
 def test_negative_loss_by_hand():

@@ -14,6 +14,7 @@ from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.losses.refineseg import negative_loss, positive_loss
 from nnunet_weak.trainers import (
     nnUNetTrainerRefineSeg,
+    nnUNetTrainerRefineSegBalanced,
     nnUNetTrainerRefineSegDeepSupervision,
     nnUNetTrainerRefineSegIdentity,
     nnUNetTrainerRefineSegLearnedComplementary,
@@ -124,6 +125,7 @@ def test_a_strategy_that_a_case_lacks_says_nothing(trainer_factory, drawings_dat
     "base",
     [
         nnUNetTrainerRefineSeg,
+        nnUNetTrainerRefineSegBalanced,
         nnUNetTrainerRefineSegDeepSupervision,
         nnUNetTrainerRefineSegLearnedComplementary,
         nnUNetTrainerRefineSegSGD,
@@ -144,6 +146,18 @@ def test_every_parameter_has_a_gradient_at_every_step(trainer_factory, drawings_
             loss.backward()
             missing = [n for n, p in trainer.network.named_parameters() if p.requires_grad and p.grad is None]
             assert missing == [] and torch.isfinite(loss)
+
+
+def test_balanced_classes_change_the_positive_terms_only(trainer_factory, drawings_dataset):
+    plain, balanced = (
+        ready(trainer_factory(base, drawings_dataset, "2d"))
+        for base in (nnUNetTrainerRefineSeg, nnUNetTrainerRefineSegBalanced)
+    )
+    balanced.network.load_state_dict(plain.network.state_dict())
+    case = cases_by_kind(plain)[0]
+    there, other = terms_of(plain, batch_of(plain, case)), terms_of(balanced, batch_of(balanced, case))
+    changed = {name for name in there if there[name].item() != pytest.approx(other[name].item(), rel=1e-5)}
+    assert changed == {name for name in there if name.startswith("positive")}
 
 
 @pytest.mark.parametrize("base", [nnUNetTrainerRefineSeg, nnUNetTrainerRefineSegDeepSupervision])
