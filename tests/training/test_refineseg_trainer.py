@@ -97,7 +97,7 @@ def test_drawings_follow_the_image_through_augmentation(trainer_factory, drawing
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_warm_up_is_the_identity_and_the_release_is_not(trainer_factory, drawings_dataset, configuration):
     trainer = trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, configuration, num_epochs=10)
-    ready(trainer, epoch=0)
+    ready(trainer, epoch=4)
     batch = trainer._to_device(batch_of(trainer, cases_by_kind(trainer)[0]))
     output, annotators = trainer.network(batch.data, trainer.auxiliary_arguments(batch))
     probabilities = output.softmax(1)
@@ -105,7 +105,7 @@ def test_warm_up_is_the_identity_and_the_release_is_not(trainer_factory, drawing
     assert terms["regulariser"].item() == 0
     assert terms["positive anna"].item() == pytest.approx(positive_loss(probabilities, batch.extra[:, 0]).item())
     assert terms["negative anna_not"].item() == pytest.approx(negative_loss(probabilities, batch.extra[:, 1]).item())
-    trainer.current_epoch = 1
+    trainer.current_epoch = 5
     output, annotators = trainer.network(batch.data, trainer.auxiliary_arguments(batch))
     released = trainer.weak_loss(batch, output, annotators)
     assert released["positive anna"] != terms["positive anna"]
