@@ -6,8 +6,8 @@ Files are named alike in both folders. Nothing is trained, chosen or calibrated 
 of `--values` belongs to the one object, the Medical Segmentation Decathlon's hippocampus by default.
 
 For each number of points N: the stock trainer on the templates, Weak-Net with lambda = 0, Weak-Net, Weak-Net with
-trust, the stock trainer on slices whose outlines are as long in voxels as N points, and a second round: the stock
-trainer on templates that follow the probabilities which the first round's stock model has for the training images.
+trust, the stock trainer on slices whose outlines are as long in voxels as N points, and a second round: lambda = 0 on
+templates that follow the probabilities which the first such model has for the training images.
 Tables with paired tests and reports: WORK/evaluation_N*. With `--lambdas` and `--distances` those are varied for the
 first N, and the effect of gamma is measured: WORK/figure.png. That shows sensitivity; a value chosen from it is chosen
 on the held-out cases.
@@ -28,7 +28,8 @@ from nnunet_runs import Runs, add_run_options
 from nnunet_weak import trainers
 from nnunet_weak.cli.reference_cases import read_classes
 
-METHODS = ("WeakNet", "WeakNetNoReconstruction", "WeakNetTrust")
+WITHOUT_RECONSTRUCTION = "WeakNetNoReconstruction"
+METHODS = ("WeakNet", WITHOUT_RECONSTRUCTION, "WeakNetTrust")
 GAMMAS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
 
@@ -61,10 +62,9 @@ class Benchmark(Runs):
     def compare(self, count: int) -> None:
         """All methods from so many points, on the held-out cases."""
         templates = self.templates(count)
-        stock = self.predicted(templates, "Stock")
-        predictions = {"second round": self.predicted(self.second_round(count), "Stock")}
-        predictions |= {method: self.predicted(templates, method) for method in METHODS}
-        predictions["stock on templates"] = stock
+        first = {method: self.predicted(templates, method) for method in METHODS}
+        second = self.predicted(self.second_round(count), WITHOUT_RECONSTRUCTION)
+        predictions = {"second round": second, **first, "stock on templates": self.predicted(templates, "Stock")}
         if not self.arguments.without_slices:
             predictions["stock on slices"] = self.predicted(self.slices(count), "Stock")
         predictions["full supervision"] = self.predicted(self.full(), "Stock")
@@ -108,8 +108,8 @@ class Benchmark(Runs):
         return dict(zip(GAMMAS, np.mean(rows, axis=0).tolist(), strict=True))
 
     def second_round(self, count: int) -> str:
-        """The data set of templates that follow the probabilities of the stock model of the first round."""
-        first, trainer = self.templates(count), "nnUNetTrainerStock_benchmark"
+        """The data set of templates that follow the probabilities of the first round's model with lambda = 0."""
+        first, trainer = self.templates(count), f"nnUNetTrainer{WITHOUT_RECONSTRUCTION}_benchmark"
         images = f"nnUNet_raw/{self.folder(first)}/imagesTr"
         predicted = self.predict(first, trainer, f"{first}_training", save_probabilities=True, images=images)
         return self.templates(count, f"SecondRound{count}", f"--follow-prediction {predicted}")
@@ -184,12 +184,13 @@ def draw(curves: dict[str, dict[float, float]], path: Path) -> None:
     figure = Figure(figsize=(4 * len(curves), 3), layout="constrained")
     FigureCanvasAgg(figure)
     titles = {"lambda": "lambda", "d": "d (mm)", "gamma": "gamma"}
-    for axis, (name, curve) in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True):
+    (axes,) = figure.subplots(1, len(curves), sharey=True, squeeze=False)
+    for axis, (name, curve) in zip(axes, curves.items(), strict=True):
         axis.plot(list(curve), list(curve.values()), "o-")
         axis.set_xlabel(titles[name])
-        axis.set_ylabel("Dice")
         if name == "lambda":
             axis.set_xscale("symlog", linthresh=min(value for value in curve if value > 0))
+    axes[0].set_ylabel("Dice")
     figure.savefig(path, dpi=150)
 
 
