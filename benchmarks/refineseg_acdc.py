@@ -35,6 +35,7 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from nnunet_weak.cli.reference_cases import appearing_folder
+from nnunet_weak.images import with_geometry_of
 from nnunet_weak.simulation.coarse_drawing import transition_matrix_of
 from nnunet_weak.simulation.planted import Confusion, draw_planted
 
@@ -118,14 +119,14 @@ class Benchmark(Runs):
                 f"nnunet_weak_simulate_coarse --references train/labels --labels {LABELS} -o drawings --negative "
                 f"--annotators anna=typical ben=hasty --seed {self.arguments.seed} -np {self.arguments.np}",
             )
-        planted = self.work / "planted"
+        train, planted = self.work / "train", self.work / "planted"
         if name == "planted" and not planted.exists():
             with appearing_folder(planted) as folder:
-                plant_annotators(self.work / "train" / "labels", folder, self.arguments.seed)
-        derived = self.work / "train" / "derived"
+                plant_annotators(train / "labels", folder, self.arguments.seed)
+        derived = train / "derived"
         if name == "scribbles_not" and not derived.exists():
             with appearing_folder(derived) as folder:
-                derive_negatives(derived.with_name("scribbles"), derived.with_name("labels"), folder)
+                derive_negatives(train / "scribbles", train / "labels", folder)
         return {
             "full": "--positive full=train/labels --references train/labels",
             "coarse": "--positive anna=drawings/positive_anna --negative anna=drawings/negative_anna",
@@ -168,21 +169,18 @@ def plant_annotators(labels: Path, output: Path, seed: int) -> None:
         image = sitk.ReadImage(str(path))
         truth = sitk.GetArrayFromImage(image)
         for number, (annotator, confusions) in enumerate(PLANTED.items()):
-            random = [seed, case, number]
             drawing = draw_planted(
                 truth,
                 image.GetSpacing()[::-1],
                 confusions,
                 num_classes=4,
-                seed=int(np.random.default_rng(random).integers(2**31)),
+                seed=int(np.random.default_rng([seed, case, number]).integers(2**31)),
                 blank_share=0.3,
             )
             counts[annotator] += drawing.counts
             drawn = np.where(drawing.annotation == 0, 4, drawing.annotation.astype(np.int64) - 1).astype(np.uint8)
-            written = sitk.GetImageFromArray(drawn)
-            written.CopyInformation(image)
             (output / annotator).mkdir(exist_ok=True)
-            sitk.WriteImage(written, str(output / annotator / path.name))
+            sitk.WriteImage(with_geometry_of(drawn, image), str(output / annotator / path.name))
     matrices = {annotator: transition_matrix_of(count).tolist() for annotator, count in counts.items()}
     (output / "truth.json").write_text(json.dumps(matrices, indent=2))
 
@@ -214,9 +212,7 @@ def derive_negatives(scribbles: Path, labels: Path, output: Path) -> None:
         none = result == NONE_OF_THE_TARGETS
         wrong += int((none & (truth > 0)).sum() + ((result == truth) & (result < 4)).sum())
         spoken += int((result != 4).sum())
-        derived = sitk.GetImageFromArray(result)
-        derived.CopyInformation(image)
-        sitk.WriteImage(derived, str(output / path.name))
+        sitk.WriteImage(with_geometry_of(result, image), str(output / path.name))
     print(f"derived negatives: {spoken} voxels, {wrong / spoken:.4f} of them wrong", flush=True)
 
 

@@ -104,7 +104,7 @@ def named_paths(
         if not path or not re.fullmatch(name_pattern, name):
             problems.add(f"{option} {text}", f"is not {form}")
         elif name in found:
-            problems.add(f"{option} {text}", f"{name} has the {what} {found[name]} already", "give another name")
+            problems.add(f"{option} {text}", f"{name} has the {what} {found[name]} already", "give each name once")
         else:
             found[name] = Path(path)
     return found

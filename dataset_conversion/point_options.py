@@ -83,7 +83,8 @@ def parse_options(argv: Sequence[str] | None = None) -> PointConversion:
     """
     arguments = _parser().parse_args(argv)
     problems = Problems()
-    templates = named_paths("--templates", arguments.templates, problems, form="CLASS=MESH", what="mesh")
+    form = "CLASS=MESH, for example liver=liver.stl"
+    templates = named_paths("--templates", arguments.templates, problems, form=form, what="mesh")
     problems.raise_if_any("templates")
     return PointConversion(
         **common_fields(arguments),

@@ -19,8 +19,6 @@ import SimpleITK as sitk
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import with_geometry_of
 
-PROBABILITIES_ENDING = ".npz"
-
 _REORIENTS = "NibabelIOWithReorient"
 _REMEDY = "nnUNetv2_predict -i imagesTr -o FOLDER ... --save_probabilities"
 
@@ -41,13 +39,11 @@ class PredictedCase:
         """Probability of each class on the grid of a case's image.
 
         Raises:
-            InvalidInputError: No such file, no probabilities in it, or of another size than the image.
+            InvalidInputError: It cannot be read, holds no probabilities, or those of another size than the image.
         """
         try:
             with np.load(self.path) as content:
                 values = content["probabilities"]
-        except FileNotFoundError:
-            raise InvalidInputError(f"{self.path}: missing (remedy: predict this case too, {_REMEDY})") from None
         except (KeyError, OSError, ValueError, BadZipFile) as error:
             raise InvalidInputError(f"{self.path}: holds no probabilities: {error} (remedy: {_REMEDY})") from error
         expected = (max(self.channels.values()) + 1, *image.GetSize()[::-1])
@@ -64,20 +60,21 @@ class PredictedCase:
 def find_predictions(
     folder: Path, classes: Iterable[str], cases: Sequence[str], problems: Problems
 ) -> dict[str, PredictedCase]:
-    """The probabilities of cases; what is wrong with the folder is noted."""
+    """The probabilities of those cases that have some; what is wrong with the folder is noted."""
     try:
         channels = _channels(folder, list(classes))
     except InvalidInputError as error:
         problems.extend(error)
         return {}
-    missing = [case for case in cases if not (folder / f"{case}{PROBABILITIES_ENDING}").is_file()]
+    paths = {case: folder / f"{case}.npz" for case in cases}
+    missing = [case for case, path in paths.items() if not path.is_file()]
     if missing:
         problems.add(
             f"--follow-prediction {folder}",
             f"no probabilities of {len(missing)} of {len(cases)} cases: {', '.join(missing[:10])}",
             f"predict the training images, {_REMEDY}",
         )
-    return {case: PredictedCase(folder / f"{case}{PROBABILITIES_ENDING}", channels) for case in cases}
+    return {case: PredictedCase(path, channels) for case, path in paths.items() if case not in missing}
 
 
 def _channels(folder: Path, classes: Sequence[str]) -> dict[str, int]:
