@@ -204,7 +204,7 @@ class Runs:
         (name, folder), *others = predictions.items()
         baselines = " ".join(f"--baseline {shlex.quote(f'{other}={path}')}" for other, path in others)
         self.run(
-            f"nnunet_weak_evaluate {folder} test/{references} {baselines} --name {name} --labels {labels} "
+            f"nnunet_weak_evaluate {folder} test/{references} {baselines} --name {shlex.quote(name)} --labels {labels} "
             f"--patients patients.csv --output {output} --report -np {self.arguments.np}",
             show=True,
         )
