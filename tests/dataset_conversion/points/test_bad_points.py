@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from point_study import CENTRES, PointStudy, sphere_points
+
+from nnunet_weak.surface.mesh import icosphere, write_mesh
+
+
+def test_a_missing_class_order_is_asked_for(study: PointStudy, capsys):
+    study.points("case_0.csv", "liver", "spleen")
+    study.points("case_1.csv", "liver")
+    assert study.convert() == 2
+    assert "--classes liver spleen" in capsys.readouterr().err and not study.raw.exists()
+
+
+def bad_voxel_indices(study: PointStudy) -> str:
+    study.points("case_0.csv", "liver", points=np.abs(sphere_points((10, 9, 4), 3.0)))
+    return "look like voxel indices"
+
+
+def bad_ras(study: PointStudy) -> str:
+    study.points("case_0.csv", "liver", points=sphere_points(CENTRES["liver"]) * (-1, -1, 1))
+    return "RAS and LPS were mixed up"
+
+
+def bad_plane(study: PointStudy) -> str:
+    study.points("case_0.csv", "liver", points=sphere_points(CENTRES["liver"]) * (1, 1, 0) + (0, 0, 70))
+    return "in one plane"
+
+
+def bad_few(study: PointStudy) -> str:
+    study.points("case_0.csv", "liver", points=sphere_points(CENTRES["liver"])[:3])
+    return "at least 4 distinct points"
+
+
+def bad_unknown_class(study: PointStudy) -> str:
+    study.points("case_0.csv", "spleen")
+    return "class 'spleen' is none of liver"
+
+
+def bad_name(study: PointStudy) -> str:
+    study.points("case_0.csv", "liver")
+    study.points("case_7.csv", "liver")
+    return "without an image of this name"
+
+
+def bad_no_points(study: PointStudy) -> str:
+    return "no points and no reference labels"
+
+
+def bad_file(study: PointStudy) -> str:
+    (study.folder / "points" / "case_0.mrk.json").write_text("{")
+    return "not valid JSON"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [bad_voxel_indices, bad_ras, bad_plane, bad_few, bad_unknown_class, bad_name, bad_no_points, bad_file],
+)
+def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, capsys):
+    study.points("case_1.csv", "liver")
+    message = spoil(study)
+    assert study.convert("--classes", "liver") == 2
+    error = capsys.readouterr().err
+    assert message in error and "case_" in error
+    assert list((study.folder / "raw").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "templates, message",
+    [
+        (["liver"], "is not CLASS=MESH"),
+        (["kidney=ball.ply"], "'kidney' is none of the classes liver"),
+        (["liver=missing.stl"], "missing.stl: no such file"),
+        (["liver=ball.ply", "--follow-image"], "fitted from the sphere"),
+    ],
+)
+def test_bad_templates_are_named(study: PointStudy, monkeypatch, capsys, templates, message):
+    pytest.importorskip("pyvista")
+    monkeypatch.chdir(study.folder)
+    write_mesh("ball.ply", *icosphere(3))
+    study.points("case_0.csv", "liver")
+    study.points("case_1.csv", "liver")
+    assert study.convert("--classes", "liver", "--templates", *templates) != 0
+    assert message in capsys.readouterr().err
+    assert not study.raw.exists()
