@@ -35,7 +35,7 @@ from nnunet_weak.surface.mesh import write_mesh
 from nnunet_weak.surface.mesh_fit import fit_mesh
 from nnunet_weak.surface.mesh_template import read_template
 from nnunet_weak.surface.points import ObjectPoints, PointSet, check_points_in_image
-from nnunet_weak.surface.rasterise import rasterise
+from nnunet_weak.surface.rasterise import rasterise_box, world_to_index
 from nnunet_weak.surface.trust import TRUSTED, trusted_labels
 
 TEMPLATES = "templates"
@@ -156,8 +156,8 @@ def fit_templates(
     """
     problems: list[str] = []
     fitted: list[FittedObject] = []
-    owner = np.zeros(image.GetSize()[::-1], np.uint16)
-    numbers = [0]
+    labels = np.zeros(image.GetSize()[::-1], np.uint8)
+    owner = np.zeros(labels.shape, np.uint16)
     overlaps: dict[tuple[str, str], int] = {}
     for one in sorted(objects, key=lambda one: list(classes).index(one.class_name)):
         try:
@@ -165,23 +165,24 @@ def fit_templates(
         except InvalidInputError as error:
             problems += [f"{one.title}: {problem}" for problem in error.problems]
             continue
-        inside = sitk.GetArrayFromImage(rasterise(fit.vertices_mm, fit.faces, image)) > 0
+        box, inside = rasterise_box(world_to_index(fit.vertices_mm, image), fit.faces, image.GetSize())
         if not inside.any():
             problems.append(
                 f"{one.title}: its template of {fit.volume_mm3:.3g} mm3 holds no voxel centre "
                 "(remedy: check points and image, or leave the object out)"
             )
             continue
-        earlier = np.bincount(owner[inside], minlength=len(fitted) + 1)[1:]
+        earlier = np.bincount(owner[box][inside], minlength=len(fitted) + 1)[1:]
         overlaps |= {
             (fitted[number].points.title, one.title): int(count) for number, count in enumerate(earlier) if count
         }
         fitted.append(FittedObject(one, fit, int(inside.sum())))
-        numbers.append(list(classes).index(one.class_name) + 1)
-        owner[inside & (owner == 0)] = len(fitted)
+        free = inside & (owner[box] == 0)
+        owner[box][free] = len(fitted)
+        labels[box][free] = list(classes).index(one.class_name) + 1
     if problems:
         raise InvalidInputError(problems)
-    return Templates(np.array(numbers, np.uint8)[owner], tuple(fitted), overlaps)
+    return Templates(labels, tuple(fitted), overlaps)
 
 
 def _fitted(one: ObjectPoints, options: TemplateFit, evidence: sitk.Image | None) -> SurfaceFit:

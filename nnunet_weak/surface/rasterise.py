@@ -48,11 +48,20 @@ def world_to_index(points_mm: FloatArray, image: sitk.Image) -> FloatArray:
 def rasterise_index(vertices_vox: FloatArray, faces: NDArray[np.int64], size: tuple[int, ...]) -> NDArray[np.uint8]:
     """Mask of shape (z, y, x) of a mesh given in continuous voxel indices (x, y, z), on a grid of `size` (x, y, z)."""
     mask = np.zeros(size[::-1], dtype=np.uint8)
+    box, inside = rasterise_box(vertices_vox, faces, size)
+    mask[box] = inside
+    return mask
+
+
+def rasterise_box(
+    vertices_vox: FloatArray, faces: NDArray[np.int64], size: tuple[int, ...]
+) -> tuple[tuple[slice, slice, slice], NDArray[np.bool_]]:
+    """As `rasterise_index`, only the part of the grid that the mesh reaches: where that is (z, y, x), and its mask."""
     vertices = vertices_vox + _TIE_BREAK_VOX
     low = np.maximum(np.ceil(vertices.min(axis=0)), 0).astype(np.int64)
     high = np.minimum(np.floor(vertices.max(axis=0)), np.array(size) - 1).astype(np.int64)
     if (high < low).any():
-        return mask
+        return (slice(0), slice(0), slice(0)), np.zeros((0, 0, 0), dtype=bool)
     extent = high - low + 1
     crossing_x, ray, sign = _crossings(vertices - low, faces, extent)
     # Crossings before the grid count for all of the ray, those behind it for none.
@@ -62,8 +71,8 @@ def rasterise_index(vertices_vox: FloatArray, faces: NDArray[np.int64], size: tu
     winding = np.zeros(extent[::-1], dtype=np.int8)
     np.add.at(winding.reshape(-1), ray[counted] * extent[0] + first_behind[counted], sign[counted])
     np.cumsum(winding, axis=2, dtype=np.int8, out=winding)
-    mask[low[2] : high[2] + 1, low[1] : high[1] + 1, low[0] : high[0] + 1] = winding != 0
-    return mask
+    z, y, x = (slice(int(first), int(last) + 1) for first, last in zip(low[::-1], high[::-1], strict=True))
+    return (z, y, x), winding != 0
 
 
 def _crossings(

@@ -16,8 +16,9 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
+
+from nnunet_weak.surface.rasterise import world_to_index
 
 TRUSTED = "trusted"
 """Name of the annotation map: 0 = not trusted, k + 1 = trusted to be class k."""
@@ -55,10 +56,12 @@ def trusted_labels(
     start = [max(int(side[0]) - pad, 0) for side, pad in zip(occupied, margin, strict=True)]
     box = tuple(slice(first, int(side[-1]) + pad + 1) for first, side, pad in zip(start, occupied, margin, strict=True))
     # Voxel centres beside the boundary are half a step away from it.
-    depth_mm = distance_transform_edt(~_edge(labels[box]), sampling=spacing_mm) + spacing_mm.min() / 2
+    depth_mm = _distance(_edge(labels[box]), spacing_mm) + spacing_mm.min() / 2
     near = np.argwhere(depth_mm <= reach_mm)
     depth = depth_mm[tuple(near.T)]
-    distance_mm, _ = cKDTree(points_mm).query(_world(near + start, image))
+    # Along the image's axes, which are orthogonal: points move there once instead of every voxel to the world.
+    along_axes_mm = (world_to_index(points_mm, image)[:, ::-1] - start) * spacing_mm
+    distance_mm, _ = cKDTree(along_axes_mm).query(near * spacing_mm)
     doubted = near[depth <= slope * np.sqrt(np.maximum(distance_mm**2 - depth**2, 0))]
     encoded[box][tuple(doubted.T)] = 0
     return encoded
@@ -76,7 +79,8 @@ def _edge(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return edge
 
 
-def _world(index: NDArray[np.int64], image: sitk.Image) -> NDArray[np.float64]:
-    """LPS mm of voxel centres given as (z, y, x)."""
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    return (index[:, ::-1] * np.array(image.GetSpacing())) @ direction.T + np.array(image.GetOrigin())
+def _distance(mask: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Distance to the nearest voxel of a mask, 0 in it; half the time of scipy, which makes indices first."""
+    image = sitk.GetImageFromArray(mask.view(np.uint8))
+    image.SetSpacing(spacing_mm[::-1].tolist())
+    return np.maximum(sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, False, False, True)), 0)
