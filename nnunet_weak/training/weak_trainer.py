@@ -1,14 +1,14 @@
 """The trainer base: stock nnU-Net plus a weak objective that exists while training only.
 
 A method's trainer names its block in `dataset.json`, its weak loss and, where it has one, its auxiliary network;
-everything else is here: mixed supervision, the split checkpoint, selection, logging. See `docs/design.md`.
+everything else is here or in its bases: mixed supervision, the split checkpoint, selection, logging. See
+`docs/design.md`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from nnunetv2.paths import nnUNet_raw
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss, get_tp_fp_fn_tn
-from nnunetv2.utilities.collate_outputs import collate_outputs
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import autocast, nn
 from torch import distributed as dist
@@ -27,8 +26,7 @@ from torch import distributed as dist
 from nnunet_weak.annotations import BLOCK, WeakAnnotations, without_cases
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.training.annotation_maps import maps_of, preprocess_maps
-from nnunet_weak.training.composite_trainer import CompositeTrainer
-from nnunet_weak.training.loss_curves import plot_loss_curves
+from nnunet_weak.training.loss_terms import LossTermsTrainer, step_result
 from nnunet_weak.training.stacked_dataset import AnnotationMapDataset, InsideChannelDataset
 
 FULL_TERM = "full supervision"
@@ -57,7 +55,7 @@ class WeakBatch:
     annotation: Any = None
 
 
-class nnUNetTrainerWeak(CompositeTrainer):
+class nnUNetTrainerWeak(LossTermsTrainer):
     """Base of all trainers of this package.
 
     A class attribute of a subclass wins over what nnU-Net's constructor sets, so a variant is a subclass of a few
@@ -73,7 +71,6 @@ class nnUNetTrainerWeak(CompositeTrainer):
     """
 
     method: str
-    _best_ema: float | None
 
     def __init__(
         self,
@@ -89,9 +86,6 @@ class nnUNetTrainerWeak(CompositeTrainer):
         for name in [name for name in vars(self) if hasattr(type(self), name)]:
             delattr(self, name)
         self.annotations = annotations
-        self._weak_loss_average = math.nan
-        self._best_weak_loss = math.inf
-        self._selects_by_weak_loss = True
         if self.label_manager.has_regions:
             raise InvalidInputError(
                 f"{type(self).__name__} trains with plain labels; the dataset.json of "
@@ -151,7 +145,7 @@ class nnUNetTrainerWeak(CompositeTrainer):
                 "(remedy: convert and preprocess the data set again, into an empty folder)"
             )
         full = set(self.annotations.fully_annotated_cases)
-        self._selects_by_weak_loss = not full.intersection(validation.identifiers)
+        self.selects_by_loss = not full.intersection(validation.identifiers)
         self._announce(training.identifiers, validation.identifiers)
         return self._stacked(training), self._stacked(validation)
 
@@ -193,7 +187,7 @@ class nnUNetTrainerWeak(CompositeTrainer):
         self.print_to_log_file(
             "No validation case is fully annotated: the best checkpoint is the one with the lowest weak loss. "
             "The pseudo Dice compares with the weak labels and says little."
-            if self._selects_by_weak_loss
+            if self.selects_by_loss
             else "Pseudo Dice and the best checkpoint are computed on the fully annotated validation cases."
         )
 
@@ -215,7 +209,7 @@ class nnUNetTrainerWeak(CompositeTrainer):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
             self.optimizer.step()
-        return _step_result(terms)
+        return step_result(terms)
 
     def validation_step(self, batch: dict) -> dict:
         """The loss without augmentation, and counts for the pseudo Dice (of full samples where the fold has some)."""
@@ -224,7 +218,7 @@ class nnUNetTrainerWeak(CompositeTrainer):
             terms, output = self.compute_loss(moved)
         logits = output[0] if self.enable_deep_supervision else output
         seg = moved.seg[0] if isinstance(moved.seg, list) else moved.seg
-        counted = torch.ones_like(moved.fully_annotated) if self._selects_by_weak_loss else moved.fully_annotated
+        counted = torch.ones_like(moved.fully_annotated) if self.selects_by_loss else moved.fully_annotated
         mask = torch.ones_like(seg, dtype=torch.float32) * counted.view(-1, *[1] * (seg.ndim - 1))
         if self.label_manager.has_ignore_label:
             mask = mask * (seg != self.label_manager.ignore_label)
@@ -233,7 +227,7 @@ class nnUNetTrainerWeak(CompositeTrainer):
         one_hot.scatter_(1, logits.argmax(1, keepdim=True), 1)
         tp, fp, fn, _ = get_tp_fp_fn_tn(one_hot, seg, axes=[0, *range(2, logits.ndim)], mask=mask)
         counts = {name: value[1:].cpu().numpy() for name, value in (("tp_hard", tp), ("fp_hard", fp), ("fn_hard", fn))}
-        return {**_step_result(terms), **counts}
+        return {**step_result(terms), **counts}
 
     def compute_loss(self, batch: WeakBatch) -> tuple[dict[str, torch.Tensor], Any]:
         """Named terms (scalars, means over the batch, their sum is the loss) and the network's output.
@@ -278,71 +272,6 @@ class nnUNetTrainerWeak(CompositeTrainer):
         # As stock: on the CPU autocast is slow, on MPS it is not there.
         return autocast("cuda", enabled=True) if self.device.type == "cuda" else contextlib.nullcontext()
 
-    # Epochs: logging, selection
-
-    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """Log every term's mean over the epoch."""
-        super().on_train_epoch_end(train_outputs)
-        self._log_terms("train", train_outputs)
-
-    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
-        """Log every term's mean; keep the pseudo Dice's moving average finite."""
-        super().on_validation_epoch_end(val_outputs)
-        self._log_terms("val", val_outputs)
-        # An epoch whose validation patches hold no fully annotated foreground has no Dice, and one NaN would stay in
-        # the average for ever.
-        curves = self.logger.local_logger.my_fantastic_logging
-        for key in ("mean_fg_dice", "ema_fg_dice"):
-            if math.isnan(curves[key][-1]):
-                curves[key][-1] = curves[key][-2] if len(curves[key]) > 1 else 0.0
-        loss = float(self.logger.get_value("val_losses", step=-1))
-        average = self._weak_loss_average
-        self._weak_loss_average = loss if math.isnan(average) else 0.9 * average + 0.1 * loss
-
-    def on_epoch_end(self) -> None:
-        """Stock end of an epoch; without fully annotated validation cases the weak loss selects the best checkpoint."""
-        if not self._selects_by_weak_loss:
-            super().on_epoch_end()
-        else:
-            # Keeps stock from selecting by agreement with the weak labels.
-            best_dice, self._best_ema = self._best_ema, math.inf
-            try:
-                super().on_epoch_end()
-            finally:
-                self._best_ema = best_dice
-            if self._weak_loss_average < self._best_weak_loss:
-                self._best_weak_loss = self._weak_loss_average
-                self.print_to_log_file(f"New best weak loss (moving average): {self._best_weak_loss:.4f}")
-                self.current_epoch -= 1  # the stock method has counted on already
-                self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_best.pth"))
-                self.current_epoch += 1
-        if self.local_rank == 0:
-            curves = self.logger.local_logger.my_fantastic_logging
-            terms = {key: values for key, values in curves.items() if key.startswith(("train/", "val/"))}
-            plot_loss_curves(terms, Path(self.output_folder) / "progress_loss_terms.png")
-            last = (f"{key} {values[-1]:.4f}" for key, values in terms.items())
-            self.print_to_log_file("Loss terms:", ", ".join(last))
-
-    def training_state(self) -> dict[str, Any]:
-        """Selection by the weak loss."""
-        return {"weak_loss_average": self._weak_loss_average, "best_weak_loss": self._best_weak_loss}
-
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """Selection by the weak loss."""
-        self._weak_loss_average, self._best_weak_loss = state["weak_loss_average"], state["best_weak_loss"]
-
-    def _log_terms(self, part: str, outputs: list[dict]) -> None:
-        collated = collate_outputs(outputs)
-        for name in [key for key in collated if key.startswith("term/")]:
-            mean = float(np.mean(collated[name]))
-            if self.is_ddp:
-                means: list[Any] = [None] * dist.get_world_size()
-                dist.all_gather_object(means, mean)
-                mean = float(np.mean(means))
-            key = f"{part}/{name.removeprefix('term/')}"
-            self.logger.local_logger.my_fantastic_logging.setdefault(key, [math.nan] * self.current_epoch)
-            self.logger.log(key, mean, self.current_epoch)
-
     def _read_annotations(self, plans: dict, configuration: str, dataset_json: dict) -> WeakAnnotations:
         name = plans["dataset_name"]
         annotations = WeakAnnotations.from_dataset_json(dataset_json, f"dataset.json of the preprocessed {name}")
@@ -373,9 +302,3 @@ def _sample(tensors: Any, index: int) -> Any:
     if isinstance(tensors, (list, tuple)):
         return [tensor[index : index + 1] for tensor in tensors]
     return tensors[index : index + 1]
-
-
-def _step_result(terms: dict[str, torch.Tensor]) -> dict[str, Any]:
-    names = list(terms)
-    values = torch.stack([terms[name] for name in names]).detach().float().cpu().numpy()  # one transfer for all
-    return {"loss": values.sum(), **{f"term/{name}": value for name, value in zip(names, values, strict=True)}}

@@ -133,14 +133,14 @@ def test_continuation_is_exact(trainer_factory, score_dataset, base, tmp_path):
     first.on_train_start()
     for _ in range(2):
         first.train_step(next(first.dataloader_train))
-    first._weak_loss_average, first._best_weak_loss, first.current_epoch = 1.5, 1.25, 7
+    first._loss_average, first._best_loss, first.current_epoch = 1.5, 1.25, 7
     path = tmp_path / "checkpoint_latest.pth"
     first.save_checkpoint(str(path))
     second = trainer_factory(base, score_dataset)
     second.load_checkpoint(str(path))
 
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
-    assert (second._weak_loss_average, second._best_weak_loss, second.current_epoch) == (1.5, 1.25, 8)
+    assert (second._loss_average, second._best_loss, second.current_epoch) == (1.5, 1.25, 8)
     for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(a, b)
     assert any("auxiliary" in name for name, _ in first.network.named_parameters()) == (
@@ -182,7 +182,7 @@ def test_stock_network_loads_an_auxiliary_training(trainer_factory, score_datase
 def test_validation_counts_full_cases_only(trainer_factory, mixed_dataset):
     trainer = trainer_factory(nnUNetTrainerSCORE, mixed_dataset)
     trainer.on_train_start()
-    assert not trainer._selects_by_weak_loss
+    assert not trainer.selects_by_loss
     full = [
         key
         for key in trainer.dataloader_val.data_loader._data.identifiers
@@ -289,7 +289,7 @@ def _distributed_training(rank: int, store: str, initialise: dict, full: dict, w
     trainer.is_ddp, trainer.local_rank = True, rank
     trainer.loss = trainer._build_loss()
     trainer.network = DistributedDataParallel(trainer.network)
-    trainer._selects_by_weak_loss = False
+    trainer.selects_by_loss = False
     outputs = [trainer.train_step(copy.deepcopy(full if rank == 0 else weak)) for _ in range(3)]
     outputs.append(trainer.train_step(copy.deepcopy(stacked([full, weak]) if rank == 0 else weak)))
     trainer.on_train_epoch_end(outputs)
