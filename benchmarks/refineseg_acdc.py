@@ -2,7 +2,7 @@
 
     python benchmarks/refineseg_acdc.py DATA WORK [--epochs 20] [--iterations 100] [--device cuda]
 
-DATA holds `images/`, `labels/` (0 to 3) and `scribbles/` (0 to 3 drawn, 4 blank), files `patientNNN_frameNN.nii.gz`.
+DATA holds `images/`, `labels/` (0 to 3) and, where wanted, `scribbles/` (0 to 3 drawn, 4 blank), files `patientNNN_frameNN.nii.gz`.
 Both frames of a patient stay together. All data sets are made by this package's own commands and have the label
 `ignore`, so that patches are sampled alike. All trainings have one schedule and take all training cases; nothing is
 tuned on the held-out patients.
@@ -13,8 +13,10 @@ tuned on the held-out patients.
     scribbles       the real scribbles
     scribbles_not   the same with negatives derived from them: a class is not farther than REACH_MM from the convex hull
                     of its scribble in the slice, nor in slices where others are drawn and it is not
-    planted         a careful annotator, and a leaky one whose mistakes are known: background beside the RV is drawn as
-                    RV, myocardium and LV are swapped near their border. Each leaves 30 % blank
+    planted         two careful annotators, and a leaky one whose mistakes are known: background beside the RV is drawn
+                    as RV, myocardium and LV are swapped near their border. Each leaves 30 % blank. With one careful
+                    annotator nobody could say which of the two is wrong. DATA may be phantoms, which are learned
+                    sooner: `nnunet_weak_make_phantoms`, with labels 1 to 3
 
 WORK/evaluation holds tables, paired tests over patients and reports; WORK/annotators what the heads have learned, and
 for the planted annotators how far that is from the truth.
@@ -46,6 +48,7 @@ NONE_OF_THE_TARGETS = 5
 RV, MYOCARDIUM, LV = 1, 2, 3
 PLANTED = {
     "careful": (),
+    "second": (),
     "leaky": (Confusion(0, RV, 6.0), Confusion(MYOCARDIUM, LV, 4.0, 0.5), Confusion(LV, MYOCARDIUM, 4.0, 0.5)),
 }
 RUNS = {
@@ -62,6 +65,7 @@ RUNS = {
     "scribbles_not_identity": ("scribbles_not", "RefineSegIdentity"),
     "planted_stock": ("planted", "Stock"),
     "planted_refineseg": ("planted", "RefineSeg"),
+    "planted_fast_heads": ("planted", "RefineSegFastHeads"),
     "planted_identity": ("planted", "RefineSegIdentity"),
     "coarse_sgd": ("coarse", "RefineSegSGD"),
     "coarse_deep_supervision": ("coarse", "RefineSegDeepSupervision"),
@@ -81,8 +85,10 @@ def main() -> int:
     parser.add_argument("--runs", nargs="+", choices=list(RUNS), default=DEFAULT_RUNS)
     parser.add_argument("--seed", type=int, default=0, help="of the simulated annotators")
     arguments = parser.parse_args()
+    with_scribbles = any(RUNS[run][0].startswith("scribbles") for run in arguments.runs)
+    kinds = ("images", "labels", "scribbles") if with_scribbles else ("images", "labels")
     bench = Benchmark(arguments)
-    bench.collect(**{kind: arguments.data / kind for kind in ("images", "labels", "scribbles")})
+    bench.collect(**{kind: arguments.data / kind for kind in kinds})
     bench.as_channel_zero("test/images", "imagesTs")
     for name in dict.fromkeys(RUNS[run][0] for run in arguments.runs):
         bench.prepare(name)

@@ -4,6 +4,7 @@ from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
 from nnunet_weak.trainers.refineseg_ablations import (
     nnUNetTrainerRefineSegBalanced,
     nnUNetTrainerRefineSegDeepSupervision,
+    nnUNetTrainerRefineSegFastHeads,
     nnUNetTrainerRefineSegIdentity,
     nnUNetTrainerRefineSegLearnedComplementary,
     nnUNetTrainerRefineSegNoNegatives,
@@ -28,6 +29,7 @@ __all__ = [
     "nnUNetTrainerRefineSeg",
     "nnUNetTrainerRefineSegBalanced",
     "nnUNetTrainerRefineSegDeepSupervision",
+    "nnUNetTrainerRefineSegFastHeads",
     "nnUNetTrainerRefineSegIdentity",
     "nnUNetTrainerRefineSegLearnedComplementary",
     "nnUNetTrainerRefineSegNoNegatives",

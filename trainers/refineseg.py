@@ -17,6 +17,7 @@ from nnunet_weak.losses.refineseg import lower_resolutions_loss, negative_loss, 
 from nnunet_weak.networks.annotated_output import AnnotatedOutput
 from nnunet_weak.networks.annotation_heads import AnnotationHeads
 from nnunet_weak.training.checkpoints import HEADS_KEY
+from nnunet_weak.training.composite import PREFIX
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 
 
@@ -32,6 +33,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         regulariser_weight: lambda, pulls the transition matrices towards the identity (eq. 8).
         negative_weight: Weight of the negative drawings.
         balance_classes: Cross-entropy of positive drawings as the mean over the drawn classes, not over drawn voxels.
+        heads_pace: Learning rate of the annotation heads, relative to the network's.
         warmup_share: Share of the epochs before the transition matrices are released. Released early, they explain away
             what the network has not learned yet.
         learned_complementary: Learn the complementary matrix M of each negative strategy instead of a uniform one.
@@ -42,6 +44,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
     regulariser_weight = 0.2
     negative_weight = 1.0
     balance_classes = False
+    heads_pace = 1.0
     warmup_share = 0.5
     learned_complementary = False
 
@@ -79,9 +82,13 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """AdamW, the paper's, with nnU-Net's schedule."""
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        parameters = [(name, one) for name, one in self._plain_network.named_parameters() if one.requires_grad]
+        groups = [
+            {"params": [one for name, one in parameters if name.startswith(PREFIX) == of_heads], "pace": pace}
+            for of_heads, pace in ((False, 1.0), (True, self.heads_pace))
+        ]
+        optimizer = torch.optim.AdamW(groups, self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, _PacedPolyLR(optimizer, self.initial_lr, self.num_epochs)
 
     def auxiliary_arguments(self, batch: WeakBatch) -> tuple[bool]:
         """Whether the transition matrices are released."""
@@ -107,3 +114,13 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
             positive = [index for index, kind in enumerate(self.annotations.maps.values()) if kind == "positive"]
             terms["lower resolutions"] = lower_resolutions_loss(output, batch.extra[:, positive], **options)
         return terms
+
+
+class _PacedPolyLR(PolyLRScheduler):
+    """nnU-Net's schedule, times the `pace` of each parameter group."""
+
+    def step(self, current_step: int | None = None) -> None:
+        super().step(current_step)
+        for group in self.optimizer.param_groups:
+            group["lr"] *= group["pace"]
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

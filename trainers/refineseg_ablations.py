@@ -28,6 +28,12 @@ class nnUNetTrainerRefineSegBalanced(nnUNetTrainerRefineSeg):
     balance_classes = True
 
 
+class nnUNetTrainerRefineSegFastHeads(nnUNetTrainerRefineSeg):
+    """Annotation heads that learn faster than the network: in a short training they hardly leave the identity else."""
+
+    heads_pace = 20.0
+
+
 class nnUNetTrainerRefineSegDeepSupervision(nnUNetTrainerRefineSeg):
     """With deep supervision by the positive drawings."""
 

@@ -16,6 +16,7 @@ from nnunet_weak.trainers import (
     nnUNetTrainerRefineSeg,
     nnUNetTrainerRefineSegBalanced,
     nnUNetTrainerRefineSegDeepSupervision,
+    nnUNetTrainerRefineSegFastHeads,
     nnUNetTrainerRefineSegIdentity,
     nnUNetTrainerRefineSegLearnedComplementary,
     nnUNetTrainerRefineSegNoNegatives,
@@ -200,6 +201,22 @@ def test_ablations_change_what_they_say(trainer_factory, drawings_dataset):
     optimizer = make(nnUNetTrainerRefineSeg).optimizer
     assert isinstance(optimizer, torch.optim.AdamW)
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-3, 2e-5)
+
+
+def test_the_heads_pace_lasts_the_schedule(trainer_factory, drawings_dataset):
+    def rates(base, epoch):
+        trainer = ready(trainer_factory(base, drawings_dataset, "2d", num_epochs=10), epoch=epoch)
+        trainer.lr_scheduler.step(epoch)
+        return trainer, [group["lr"] for group in trainer.optimizer.param_groups]
+
+    for epoch in (0, 5):
+        expected = 1e-3 * (1 - epoch / 10) ** 0.9
+        assert rates(nnUNetTrainerRefineSeg, epoch)[1] == pytest.approx([expected, expected])
+        assert rates(nnUNetTrainerRefineSegFastHeads, epoch)[1] == pytest.approx([expected, 20 * expected])
+    trainer, _ = rates(nnUNetTrainerRefineSegFastHeads, 0)
+    core, heads = ({id(one) for one in group["params"]} for group in trainer.optimizer.param_groups)
+    assert heads == {id(one) for one in trainer.network.auxiliary.parameters() if one.requires_grad}
+    assert core | heads == {id(one) for one in trainer.network.parameters() if one.requires_grad}
 
 
 def test_missing_maps_are_made_when_training_starts(trainer_factory, drawings_dataset, workplace, monkeypatch):
