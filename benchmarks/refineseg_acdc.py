@@ -2,10 +2,10 @@
 
     python benchmarks/refineseg_acdc.py DATA WORK [--epochs 20] [--iterations 100] [--device cuda]
 
-DATA holds `images/`, `labels/` (0 to 3) and, where wanted, `scribbles/` (0 to 3 drawn, 4 blank), files `patientNNN_frameNN.nii.gz`.
-Both frames of a patient stay together. All data sets are made by this package's own commands and have the label
-`ignore`, so that patches are sampled alike. All trainings have one schedule and take all training cases; nothing is
-tuned on the held-out patients.
+DATA holds `images/`, `labels/` (0 to 3) and, where wanted, `scribbles/` (0 to 3 drawn, 4 blank), files
+`patientNNN_frameNN.nii.gz`. Both frames of a patient stay together. All data sets are made by this package's own
+commands and have the label `ignore`, so that patches are sampled alike. All trainings have one schedule and take all
+training cases; nothing is tuned on the held-out patients.
 
     full            dense labels, stock trainer
     coarse          one simulated annotator, typical: what is there and what is not
