@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import SimpleITK as sitk
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
+from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.coarse_drawings import read_drawing
 from nnunet_weak.drawing_codes import DrawingCode, class_numbers
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import geometry_difference, read_label_map, with_geometry_of
+from nnunet_weak.images import with_geometry_of
 from nnunet_weak.input_channels import (
     check_further_channels,
     lowest_intensity,
@@ -25,12 +26,8 @@ from nnunet_weak.input_channels import (
 )
 from nnunet_weak.raw_dataset import WrittenCase
 
-Result = TypeVar("Result")
-
 NEGATIVE_SUFFIX = "_not"
 """Map `anna` holds what anna drew as being there, map `anna_not` what she drew as not being there."""
-
-_SPOILT = ".spoilt"
 
 
 @dataclass(frozen=True)
@@ -96,16 +93,10 @@ def check_case(case: CoarseCase) -> CheckedCoarseCase:
 
 
 def write_case(folder: Path, case: CoarseCase) -> WrittenCase[CheckedCoarseCase]:
-    """Check a case and write its images, label map and annotation maps into a raw folder.
-
-    As soon as one case has a problem, the others are checked only, for the folder will not survive.
-    """
-    spoilt = folder / _SPOILT
-    checked = _processed(case, None if spoilt.exists() else folder)
-    if checked.problems:
-        spoilt.touch()
+    """Check a case and write its images, label map and annotation maps into a raw folder."""
+    checked = write_unless_spoilt(folder, partial(_processed, case))
     sources = [*case.images, *case.positive.values(), *case.negative.values(), case.reference]
-    return WrittenCase(checked, tuple(path for source in sources if source is not None for path in _files_in(source)))
+    return WrittenCase(checked, files_in(sources))
 
 
 def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
@@ -113,9 +104,9 @@ def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
     try:
         image = read_first_channel(case.images)
     except InvalidInputError as error:
-        return CheckedCoarseCase(case.name, _of_case(case.name, error.problems))
-    found = _attempt(problems, lambda: read_maps(case, image)) or CaseMaps({}, {})
-    reference = _attempt(problems, lambda: read_reference(case, image))
+        return CheckedCoarseCase(case.name, of_case(case.name, error.problems))
+    found = attempt(problems, lambda: read_maps(case, image)) or CaseMaps({}, {})
+    reference = attempt(problems, lambda: read_reference(case, image))
     drawn = {
         name: tuple(int(count) for count in np.bincount(array.ravel(), minlength=case.code.num_classes + 1)[1:])
         for name, array in found.maps.items()
@@ -124,7 +115,7 @@ def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
         problems.append("its drawings are blank (remedy: check --blank, draw something, or remove the drawings)")
     minima: tuple[float, ...] = (lowest_intensity(image),)
     if folder is None or problems:
-        _attempt(problems, lambda: check_further_channels(case.images, image))
+        attempt(problems, lambda: check_further_channels(case.images, image))
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         labels = first_positive(case, found.maps, image) if reference is None else reference
@@ -133,10 +124,10 @@ def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
             if any(drawn[name]):
                 files.write_annotation_map(name, with_geometry_of(array, image))
         layout = ChannelLayout(len(case.images))
-        written = _attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
+        written = attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
         minima = written.minima if written is not None else minima
     return CheckedCoarseCase(
-        case.name, _of_case(case.name, problems), minima, drawn, found.conflicts, case.reference is not None
+        case.name, of_case(case.name, problems), minima, drawn, found.conflicts, case.reference is not None
     )
 
 
@@ -194,12 +185,7 @@ def read_reference(case: CoarseCase, image: sitk.Image) -> np.ndarray | None:
     """Reference labels as classes 0 to K; None where there are none. They use the drawings' values, 0 is background."""
     if case.reference is None:
         return None
-    labels = read_label_map(case.reference)
-    difference = geometry_difference(image, labels)
-    if difference:
-        raise InvalidInputError(
-            f"{case.reference}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
-        )
+    labels = read_on_grid(case.reference, image)
     return class_numbers(sitk.GetArrayViewFromImage(labels), case.code.targets, str(case.reference))
 
 
@@ -221,14 +207,6 @@ def _codes(
     return drawing.codes
 
 
-def _attempt(problems: list[str], function: Callable[[], Result]) -> Result | None:
-    try:
-        return function()
-    except InvalidInputError as error:
-        problems += error.problems
-        return None
-
-
 def _is_negative(case: CoarseCase, name: str) -> bool:
     return name.endswith(NEGATIVE_SUFFIX) and name.removesuffix(NEGATIVE_SUFFIX) in case.negative
 
@@ -237,11 +215,3 @@ def _count(conflicts: dict[str, int], what: str, where: np.ndarray) -> None:
     voxels = int(where.sum())
     if voxels:
         conflicts[what] = voxels
-
-
-def _files_in(source: Path) -> list[Path]:
-    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
-
-
-def _of_case(name: str, problems: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(problem if name in problem else f"{name}: {problem}" for problem in problems)

@@ -6,10 +6,10 @@ Label maps are (z, y, x), points LPS mm.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
+from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.point_options import TemplateFit
 from nnunet_weak.dataset_conversion.point_predictions import PredictedCase
 from nnunet_weak.dataset_conversion.point_templates import FittedObject, Templates
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import geometry_difference, read_label_map, with_geometry_of
+from nnunet_weak.images import with_geometry_of
 from nnunet_weak.input_channels import (
     check_further_channels,
     lowest_intensity,
@@ -40,10 +41,6 @@ from nnunet_weak.surface.trust import TRUSTED, trusted_labels
 
 TEMPLATES = "templates"
 """Folder of the raw data set that holds meshes, sheets and tables: what a person looks at."""
-
-_SPOILT = ".spoilt"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -122,17 +119,11 @@ def check_case(case: PointCase) -> CheckedPointCase:
 
 
 def write_case(folder: Path, case: PointCase) -> WrittenCase[CheckedPointCase]:
-    """Check a case and write its images, label map, map of trusted voxels, meshes and sheet into a raw folder.
-
-    As soon as one case has a problem, the others are checked only, for the folder will not survive.
-    """
-    spoilt = folder / _SPOILT
-    checked = _processed(case, None if spoilt.exists() else folder)
-    if checked.problems:
-        spoilt.touch()
+    """Check a case and write its images, label map, map of trusted voxels, meshes and sheet into a raw folder."""
+    checked = write_unless_spoilt(folder, partial(_processed, case))
     predicted = case.predicted.path if case.predicted is not None else None
     sources = [*case.images, *case.files, case.reference, predicted]
-    return WrittenCase(checked, tuple(path for source in sources if source is not None for path in _files_in(source)))
+    return WrittenCase(checked, files_in(sources))
 
 
 def fit_templates(
@@ -204,12 +195,7 @@ def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | No
     """Reference labels as classes 0 to K; None where there are none."""
     if case.reference is None:
         return None
-    labels = read_label_map(case.reference)
-    difference = geometry_difference(image, labels)
-    if difference:
-        raise InvalidInputError(
-            f"{case.reference}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
-        )
+    labels = read_on_grid(case.reference, image)
     values = sitk.GetArrayViewFromImage(labels)
     classes = np.zeros(values.shape, np.uint8)
     for number, known in enumerate(case.classes.values(), start=1):
@@ -228,19 +214,19 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
     try:
         image = read_first_channel(case.images)
     except InvalidInputError as error:
-        return CheckedPointCase(case.name, _of_case(case.name, error.problems))
+        return CheckedPointCase(case.name, of_case(case.name, error.problems))
     source = case.files[0] if len(case.files) == 1 else None
-    warnings = _attempt(problems, lambda: check_points_in_image(PointSet(case.objects, source), image)) or []
+    warnings = attempt(problems, lambda: check_points_in_image(PointSet(case.objects, source), image)) or []
     templates = None
     if not problems:
-        templates = _attempt(
+        templates = attempt(
             problems,
             lambda: fit_templates(case.objects, image, list(case.classes), case.fit, _evidence(case, image)),
         )
-    reference = _attempt(problems, lambda: read_reference(case, image))
+    reference = attempt(problems, lambda: read_reference(case, image))
     minima: tuple[float, ...] = (lowest_intensity(image),)
     if folder is None or problems or templates is None:
-        _attempt(problems, lambda: check_further_channels(case.images, image))
+        attempt(problems, lambda: check_further_channels(case.images, image))
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         files.write_labels(with_geometry_of(templates.labels if reference is None else reference, image))
@@ -251,13 +237,13 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
             files.write_annotation_map(
                 TRUSTED, with_geometry_of(trusted_labels(templates.labels, image, points_mm, gap_mm), image)
             )
-        written = _attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
+        written = attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
         minima = written.minima if written is not None else minima
         if templates.fitted:
             _write_for_looking(folder / TEMPLATES, case, image, templates, reference)
     return CheckedPointCase(
         case.name,
-        _of_case(case.name, problems),
+        of_case(case.name, problems),
         minima,
         tuple(map(_report, templates.fitted)) if templates else (),
         templates.overlaps if templates else {},
@@ -306,19 +292,3 @@ def _dice(case: PointCase, templates: Templates, reference: NDArray[np.uint8]) -
         if template.any():
             result[name] = 2 * int((template & true).sum()) / int(template.sum() + true.sum())
     return result
-
-
-def _attempt(problems: list[str], function: Callable[[], Result]) -> Result | None:
-    try:
-        return function()
-    except InvalidInputError as error:
-        problems += error.problems
-        return None
-
-
-def _files_in(source: Path) -> list[Path]:
-    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
-
-
-def _of_case(name: str, problems: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(problem if name in problem else f"{name}: {problem}" for problem in problems)

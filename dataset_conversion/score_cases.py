@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles, label_values
+from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.initial_masks import InitialMask, RegionSource, read_initial_mask
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import geometry_difference, left_right_axis, list_images, read_label_map
+from nnunet_weak.images import left_right_axis, list_images
 from nnunet_weak.input_channels import (
     check_further_channels,
     lowest_intensity,
@@ -26,9 +28,6 @@ from nnunet_weak.raw_dataset import WrittenCase
 
 # Beyond some 32 degrees off the left-right axis a flip makes anatomy that does not exist.
 _SMALLEST_LEFT_RIGHT_COSINE = 0.85
-_SPOILT = ".spoilt"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,8 @@ def check_case(case: ScoreCase) -> CheckedCase:
 
 
 def write_case(folder: Path, case: ScoreCase) -> WrittenCase[CheckedCase]:
-    """Check a case and write its channels and label map into a raw folder.
-
-    As soon as one case has a problem, the others are checked only, for the folder will not survive.
-    """
-    spoilt = folder / _SPOILT
-    checked = _processed(case, None if spoilt.exists() else folder)
-    if checked.problems:
-        spoilt.touch()
+    """Check a case and write its channels and label map into a raw folder."""
+    checked = write_unless_spoilt(folder, partial(_processed, case))
     return WrittenCase(checked, checked.inputs)
 
 
@@ -111,19 +104,19 @@ def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
     try:
         image = read_first_channel(case.images)
     except InvalidInputError as error:
-        return CheckedCase(case.name, _of_case(case.name, error.problems))
-    mask = _attempt(problems, lambda: _read_mask(case, image))
-    reference = _attempt(problems, lambda: read_reference(case, image))
+        return CheckedCase(case.name, of_case(case.name, error.problems))
+    mask = attempt(problems, lambda: _read_mask(case, image))
+    reference = attempt(problems, lambda: read_reference(case, image))
     minima: tuple[float, ...] = (lowest_intensity(image),)
     prior: sitk.Image | None = None
     if folder is None or problems or mask is None:
-        _attempt(problems, lambda: check_further_channels(case.images, image))
+        attempt(problems, lambda: check_further_channels(case.images, image))
         if case.prior_file is not None or (case.assess_prior and reference is not None and not problems):
-            prior = _attempt(problems, lambda: _prior(case, image, mask))
+            prior = attempt(problems, lambda: _prior(case, image, mask))
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         files.write_labels(mask.label_map if reference is None else reference)
-        written = _attempt(
+        written = attempt(
             problems,
             lambda: write_input_channels(files, case.images, mask.label_map, case.layout, case.prior, case.prior_file),
         )
@@ -134,7 +127,7 @@ def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
         assessment = assess_in_band(prior, mask.label_map, reference)
     return CheckedCase(
         case.name,
-        _of_case(case.name, problems),
+        of_case(case.name, problems),
         image.GetNumberOfPixels(),
         _clear_left_right_axis(image),
         minima,
@@ -155,12 +148,7 @@ def read_reference(case: ScoreCase, image: sitk.Image) -> sitk.Image | None:
         return None
     if case.reference.is_dir() or any(region.labels for region in case.regions):
         return read_initial_mask(case.reference, case.regions, image, other_labels=case.other_labels).label_map
-    labels = read_label_map(case.reference)
-    difference = geometry_difference(image, labels)
-    if difference:
-        raise InvalidInputError(
-            f"{case.reference}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
-        )
+    labels = read_on_grid(case.reference, image)
     highest = label_values(labels)[-1]
     if highest > len(case.regions):
         raise InvalidInputError(
@@ -191,20 +179,4 @@ def _input_files(case: ScoreCase, mask: InitialMask) -> tuple[Path, ...]:
         available = list_images(case.mask)
         masks = [available[name] for names in mask.files.values() for name in names] or list(available.values())
     sources = [*case.images, *masks, case.reference, case.prior_file]
-    return tuple(path for source in sources if source is not None for path in _files_in(source))
-
-
-def _files_in(source: Path) -> list[Path]:
-    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
-
-
-def _attempt(problems: list[str], step: Callable[[], Result]) -> Result | None:
-    try:
-        return step()
-    except InvalidInputError as error:
-        problems += error.problems
-        return None
-
-
-def _of_case(name: str, problems: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(problem if name in problem else f"{name}: {problem}" for problem in problems)
+    return files_in(sources)
