@@ -15,7 +15,8 @@ from nnunet_weak.dataset_conversion.cases import CaseLayout, discover_cases
 from nnunet_weak.dataset_conversion.initial_masks import RegionSource, find_initial_masks
 from nnunet_weak.dataset_conversion.patients import read_patients
 from nnunet_weak.dataset_conversion.score_columns import Layout
-from nnunet_weak.dataset_conversion.score_tables import Scale, ScoreTable, read_scores
+from nnunet_weak.dataset_conversion.score_scale import Scale
+from nnunet_weak.dataset_conversion.score_tables import ScoreTable, read_scores
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import list_images
 

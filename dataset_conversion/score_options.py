@@ -17,8 +17,9 @@ from nnunet_weak.dataset_conversion.conversion_options import (
     common_fields,
 )
 from nnunet_weak.dataset_conversion.initial_masks import RegionSource, parse_regions
+from nnunet_weak.dataset_conversion.score_columns import parse_columns
 from nnunet_weak.dataset_conversion.score_inputs import TableFormat
-from nnunet_weak.dataset_conversion.score_tables import Scale, parse_columns
+from nnunet_weak.dataset_conversion.score_scale import Scale
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.priors import PRIOR_KINDS, PriorOptions
 

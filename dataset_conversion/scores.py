@@ -20,6 +20,7 @@ from nnunet_weak.dataset_conversion.channel_names import channel_names_from
 from nnunet_weak.dataset_conversion.conversion import carry_out, check_channel_names, find_target, raw_dataset_of
 from nnunet_weak.dataset_conversion.score_cases import CheckedCase, ScoreCase, check_case, write_case
 from nnunet_weak.dataset_conversion.score_inputs import ScoreInputs, gather_inputs
+from nnunet_weak.dataset_conversion.score_listing import format_matched_table
 from nnunet_weak.dataset_conversion.score_options import ScoreConversion, parse_options
 from nnunet_weak.dataset_conversion.score_report import (
     MANY_MASK_CHANNELS,
@@ -29,7 +30,6 @@ from nnunet_weak.dataset_conversion.score_report import (
     prior_report,
     provenance_of,
 )
-from nnunet_weak.dataset_conversion.score_tables import format_matched_table
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.raw_dataset import RawDataset
 from nnunet_weak.volume_files import voxels_in_header

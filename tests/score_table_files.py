@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_weak.dataset_conversion.score_tables import (
-    ScoreTable,
-    read_scores,
-)
+from nnunet_weak.dataset_conversion.score_tables import ScoreTable, read_scores
 from nnunet_weak.errors import InvalidInputError
 
 LONG = """case,region,quality,error

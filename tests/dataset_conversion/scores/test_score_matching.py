@@ -5,10 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from score_table_files import LONG, plain, problems_of, write
 
-from nnunet_weak.dataset_conversion.score_tables import (
-    format_matched_table,
-    read_scores,
-)
+from nnunet_weak.dataset_conversion.score_listing import format_matched_table
+from nnunet_weak.dataset_conversion.score_tables import read_scores
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.name_matching import match_names
 

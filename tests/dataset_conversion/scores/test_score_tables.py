@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 from score_table_files import EXPECTED, LONG, plain, problems_of, write
 
-from nnunet_weak.dataset_conversion.score_tables import (
-    RegionScore,
-    parse_columns,
-    read_scores,
-)
+from nnunet_weak.dataset_conversion.score_columns import parse_columns
+from nnunet_weak.dataset_conversion.score_tables import RegionScore, read_scores
 from nnunet_weak.errors import InvalidInputError
 
 

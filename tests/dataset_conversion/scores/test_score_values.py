@@ -5,12 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from score_table_files import plain, problems_of, write
 
-from nnunet_weak.dataset_conversion.score_tables import (
-    RegionScore,
-    Scale,
-    format_matched_table,
-    read_scores,
-)
+from nnunet_weak.dataset_conversion.score_listing import format_matched_table
+from nnunet_weak.dataset_conversion.score_scale import Scale
+from nnunet_weak.dataset_conversion.score_tables import RegionScore, read_scores
 from nnunet_weak.dataset_conversion.score_words import NotUnderstoodError, parse_error, parse_quality
 from nnunet_weak.errors import InvalidInputError
 
