@@ -32,6 +32,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         beta: Weight of their Dice loss (eq. 2).
         regulariser_weight: lambda, pulls the transition matrices towards the identity (eq. 8).
         negative_weight: Weight of the negative drawings.
+        batch_dice: Dice of positive drawings over the batch instead of sample by sample.
         balance_classes: Cross-entropy of positive drawings as the mean over the drawn classes, not over drawn voxels.
         heads_pace: Learning rate of the annotation heads, relative to the network's.
         warmup_share: Share of the epochs before the transition matrices are released. Released early, they explain away
@@ -43,6 +44,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
     alpha, beta = 0.6, 0.4
     regulariser_weight = 0.2
     negative_weight = 1.0
+    batch_dice = False
     balance_classes = False
     heads_pace = 1.0
     warmup_share = 0.5
@@ -98,9 +100,16 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         """The loss of each map, and the regulariser (eq. 8); strategies that a case lacks say nothing."""
         terms = {}
         distances = []
-        options: Any = {"alpha": self.alpha, "beta": self.beta, "cross_entropy_per_class": self.balance_classes}
+        options: Any = {
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "batch_dice": self.batch_dice,
+            "cross_entropy_per_class": self.balance_classes,
+        }
+        # What fully annotated samples have drawn must not enter the Dice of the others.
+        drawings = torch.where(batch.fully_annotated.view(-1, *[1] * (batch.extra.ndim - 1)), 0, batch.extra)
         for channel, (name, kind) in enumerate(self.annotations.maps.items()):
-            drawing, annotator = batch.extra[:, channel], auxiliary_output[name]
+            drawing, annotator = drawings[:, channel], auxiliary_output[name]
             if kind == "positive":
                 value = positive_loss(annotator.probabilities, drawing, **options)
             else:
@@ -112,7 +121,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         terms["regulariser"] = self.regulariser_weight * torch.stack(distances).sum(0)
         if self.enable_deep_supervision:
             positive = [index for index, kind in enumerate(self.annotations.maps.values()) if kind == "positive"]
-            terms["lower resolutions"] = lower_resolutions_loss(output, batch.extra[:, positive], **options)
+            terms["lower resolutions"] = lower_resolutions_loss(output, drawings[:, positive], **options)
         return terms
 
 

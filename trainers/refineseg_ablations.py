@@ -23,9 +23,13 @@ class nnUNetTrainerRefineSegSGD(nnUNetTrainerRefineSeg):
 
 
 class nnUNetTrainerRefineSegBalanced(nnUNetTrainerRefineSeg):
-    """Every drawn class counts the same, however little of it is drawn: for scribbles. Not in the paper."""
+    """For scribbles: every drawn class counts the same, however little of it is drawn. Not in the paper.
+
+    That takes weight from the background, which then must not lose its hold where a class is absent: batch Dice.
+    """
 
     balance_classes = True
+    batch_dice = True
 
 
 class nnUNetTrainerRefineSegFastHeads(nnUNetTrainerRefineSeg):

@@ -8,8 +8,8 @@ nothing.
 
 Tensors are ``(B, L, *spatial)`` for class probabilities, ``(B, L, L, *spatial)`` or ``(B, L, L)`` (one matrix per
 image) for transition matrices with axes ``(B, m, k, ...)``, ``(B, *spatial)`` for maps; 2d and 3d alike. Every loss
-is returned per sample, ``(B,)``, depends on that sample alone, is computed in float32 also under autocast, and is 0
-with a zero gradient for a blank map.
+is returned per sample, ``(B,)``, depends on that sample alone (but for batch Dice), is computed in float32 also under
+autocast, and is 0 with a zero gradient for a blank map.
 
 Reference: Du et al., "RefineSeg: Dual Coarse-to-Fine Learning for Medical Image Segmentation", MICCAI 2025.
 """
@@ -55,6 +55,7 @@ def positive_loss(
     alpha: float = 0.6,
     beta: float = 0.4,
     dice_per_class: bool = True,
+    batch_dice: bool = False,
     cross_entropy_per_class: bool = False,
 ) -> Tensor:
     """``alpha`` times cross-entropy plus ``beta`` times Dice loss, both over drawn voxels only (eqs. 2 to 4).
@@ -67,6 +68,9 @@ def positive_loss(
         dice_per_class: Dice per class, averaged over the classes that were drawn in the sample. ``False`` sums over all
             classes within one fraction, as eq. 4 is written; that equals ``1 - mean(u of the drawn class)`` and does
             not balance classes, which is what the paper wants of it.
+        batch_dice: Dice per class over the whole batch, as nnU-Net takes it with its 2d plans. A class then counts in
+            all drawn samples as soon as one has it: else nothing but the cross-entropy keeps it out of slices where it
+            is not drawn. Over the samples of one process only.
         cross_entropy_per_class: cross-entropy as the mean over the drawn classes too, instead of the paper's over drawn
             voxels. For thin strokes beside a background that is drawn as a whole: the mean over voxels hardly sees the
             strokes, and a class may never be learned. Not in the paper.
@@ -93,9 +97,14 @@ def positive_loss(
         if dice_per_class:
             overlap = torch.where(one_hot, u, 0).sum(2)
             predicted_size = torch.where(drawn[:, None], u, 0).sum(2)
+            if batch_dice:
+                overlap, predicted_size, class_size = (
+                    size.sum(0, keepdim=True) for size in (overlap, predicted_size, class_size)
+                )
+                present = class_size > 0
             # An absent class has no overlap; the 1 only keeps its unused fraction away from 0 / 0.
             dice = 2 * overlap / (predicted_size + class_size).masked_fill(~present, 1.0)
-            dice_loss = _mean_of_present(1 - dice, present)
+            dice_loss = _mean_of_present(1 - dice, present) * (count > 0)
         else:
             dice_loss = (count > 0).float() - _mean_of_drawn(u_drawn, drawn, count)
         return alpha * cross_entropy + beta * dice_loss
@@ -139,6 +148,7 @@ def lower_resolutions_loss(
     *,
     alpha: float = 0.6,
     beta: float = 0.4,
+    batch_dice: bool = False,
     cross_entropy_per_class: bool = False,
 ) -> Tensor:
     """Deep supervision: positive drawings as they are, on the coarser grids, weighted as nnU-Net weights them.
@@ -150,6 +160,7 @@ def lower_resolutions_loss(
         annotations: positive maps of all strategies.
         alpha: as in :func:`positive_loss`.
         beta: as in :func:`positive_loss`.
+        batch_dice: as in :func:`positive_loss`.
         cross_entropy_per_class: as in :func:`positive_loss`.
 
     Returns:
@@ -168,7 +179,12 @@ def lower_resolutions_loss(
             drawings = torch.nn.functional.interpolate(annotations.float(), coarse.shape[2:], mode="nearest-exact")
             for drawing in drawings.unbind(1):
                 total = total + weight * positive_loss(
-                    probabilities, drawing, alpha=alpha, beta=beta, cross_entropy_per_class=cross_entropy_per_class
+                    probabilities,
+                    drawing,
+                    alpha=alpha,
+                    beta=beta,
+                    batch_dice=batch_dice,
+                    cross_entropy_per_class=cross_entropy_per_class,
                 )
     return total
 

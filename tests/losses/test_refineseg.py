@@ -76,6 +76,19 @@ def test_positive_dice_leaves_out_classes_that_nobody_drew():
     assert positive_loss(u, torch.tensor([[1, 2]]), alpha=0, beta=1).item() == pytest.approx(0)
 
 
+def test_batch_dice_is_the_dice_of_all_samples_as_one():
+    logits, annotation = random_case(batch=3)
+    annotation[0][annotation[0] == 2] = 0  # the first sample lacks class 1
+    annotation[2] = 0
+    u = logits.softmax(1)
+    options = {"alpha": 0.0, "beta": 1.0}
+    value = positive_loss(u, annotation, batch_dice=True, **options)
+    as_one = positive_loss(torch.cat([*u], dim=1)[None], torch.cat([*annotation])[None], **options)
+    torch.testing.assert_close(value, as_one * torch.tensor([1.0, 1.0, 0.0]))
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert gradient[0, 1].any() and not gradient[2].any(), "a class that this slice lacks is kept out of it"
+
+
 def test_a_balanced_class_counts_the_same_however_little_is_drawn():
     # A stroke of one voxel beside n voxels of background: its share of the gradient falls with n, unless balanced.
     def pull(n: int, balanced: bool) -> float:

@@ -161,21 +161,37 @@ def test_balanced_classes_change_the_positive_terms_only(trainer_factory, drawin
     assert changed == {name for name in there if name.startswith("positive")}
 
 
+def joined(parts: list[dict]) -> dict:
+    """One batch of several."""
+    targets = [part["target"] for part in parts]
+    levels = [torch.cat(level) for level in zip(*targets, strict=True)] if isinstance(targets[0], list) else None
+    return {
+        "data": torch.cat([part["data"] for part in parts]),
+        "target": torch.cat(targets) if levels is None else levels,
+        "keys": [part["keys"][0] for part in parts],
+    }
+
+
+def test_a_balanced_batch_has_one_dice(trainer_factory, drawings_dataset):
+    trainer = ready(trainer_factory(nnUNetTrainerRefineSegBalanced, drawings_dataset, "2d", num_epochs=10))
+    with_ben, without_ben, full = (batch_of(trainer, case) for case in cases_by_kind(trainer))
+    both = joined([with_ben, without_ben])
+    batch = trainer._to_device(both)
+    u = trainer.network(batch.data).softmax(1)
+    expected = positive_loss(u, batch.extra[:, 0], batch_dice=True, cross_entropy_per_class=True).mean().item()
+    assert terms_of(trainer, both)["positive anna"].item() == pytest.approx(expected, rel=1e-5)
+    # A fully annotated sample that somebody also drew on stays out of it.
+    full["target"][:, 1:4] = with_ben["target"][:, 1:4]
+    assert terms_of(trainer, joined([with_ben, full]))["positive anna"].item() == pytest.approx(
+        terms_of(trainer, with_ben)["positive anna"].item() / 2, rel=1e-5
+    )
+
+
 @pytest.mark.parametrize("base", [nnUNetTrainerRefineSeg, nnUNetTrainerRefineSegDeepSupervision])
 def test_a_sample_contributes_the_same_in_any_batch(trainer_factory, drawings_dataset, base):
     trainer = ready(trainer_factory(base, drawings_dataset, "2d"))
     parts = [batch_of(trainer, case) for case in cases_by_kind(trainer)]
-    targets = [part["target"] for part in parts]
-    together = terms_of(
-        trainer,
-        {
-            "data": torch.cat([part["data"] for part in parts]),
-            "target": [torch.cat(level) for level in zip(*targets, strict=True)]
-            if isinstance(targets[0], list)
-            else torch.cat(targets),
-            "keys": [part["keys"][0] for part in parts],
-        },
-    )
+    together = terms_of(trainer, joined(parts))
     alone = [terms_of(trainer, part) for part in parts]
     for name, value in together.items():
         assert value.item() == pytest.approx(sum(terms[name].item() for terms in alone) / 3, rel=1e-4, abs=1e-6)
