@@ -60,6 +60,7 @@ RUNS = {
     "two_refineseg": ("two", "RefineSeg"),
     "scribbles_stock": ("scribbles", "Stock"),
     "scribbles_refineseg": ("scribbles", "RefineSeg"),
+    "scribbles_not_stock": ("scribbles_not", "Stock"),
     "scribbles_not_refineseg": ("scribbles_not", "RefineSeg"),
     "scribbles_not_balanced": ("scribbles_not", "RefineSegBalanced"),
     "scribbles_not_identity": ("scribbles_not", "RefineSegIdentity"),
