@@ -51,7 +51,7 @@ PLANTED = {
     "second": (),
     "leaky": (Confusion(0, RV, 6.0), Confusion(MYOCARDIUM, LV, 4.0, 0.5), Confusion(LV, MYOCARDIUM, 4.0, 0.5)),
 }
-RUNS = {
+COMPARISONS = {
     "full": ("full", "Stock"),
     "coarse_stock": ("coarse", "Stock"),
     "coarse_refineseg": ("coarse", "RefineSeg"),
@@ -63,6 +63,8 @@ RUNS = {
     "scribbles_not_stock": ("scribbles_not", "Stock"),
     "scribbles_not_refineseg": ("scribbles_not", "RefineSeg"),
     "scribbles_not_balanced": ("scribbles_not", "RefineSegBalanced"),
+}
+PARTS = {
     "scribbles_not_identity": ("scribbles_not", "RefineSegIdentity"),
     "planted_stock": ("planted", "Stock"),
     "planted_refineseg": ("planted", "RefineSeg"),
@@ -76,14 +78,14 @@ RUNS = {
     "coarse_no_warmup": ("coarse", "RefineSegNoWarmup"),
     "coarse_learned_complementary": ("coarse", "RefineSegLearnedComplementary"),
 }
-DEFAULT_RUNS = list(RUNS)[:11]
+RUNS = COMPARISONS | PARTS
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA")
     add_run_options(parser, dataset=541, configuration="2d", hold_out="4:3")
-    parser.add_argument("--runs", nargs="+", choices=list(RUNS), default=DEFAULT_RUNS)
+    parser.add_argument("--runs", nargs="+", choices=list(RUNS), default=list(COMPARISONS))
     parser.add_argument("--seed", type=int, default=0, help="of the simulated annotators")
     arguments = parser.parse_args()
     with_scribbles = any(RUNS[run][0].startswith("scribbles") for run in arguments.runs)

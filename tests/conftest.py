@@ -60,6 +60,16 @@ class nnUNetTrainerStock_tiny(nnUNetTrainer):
 '''
 
 
+@pytest.fixture
+def nnunet_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, new, with nnU-Net's three folders in it."""
+    for variable in VARIABLES:
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @dataclass(frozen=True)
 class Workplace:
     """nnU-Net's folders, a folder of phantoms, and a way to run commands among them."""

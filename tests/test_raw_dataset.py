@@ -35,12 +35,8 @@ def grid(seed: int = 0) -> sitk.Image:
 
 
 @pytest.fixture
-def nnunet_raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        folder = tmp_path / variable
-        folder.mkdir()
-        monkeypatch.setenv(variable, str(folder))
-    return tmp_path / "nnUNet_raw"
+def nnunet_raw(nnunet_folders: Path) -> Path:
+    return nnunet_folders / "nnUNet_raw"
 
 
 def dataset(cases: int = 2, full: tuple[str, ...] = (), **changes) -> RawDataset:

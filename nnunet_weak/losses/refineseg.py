@@ -142,15 +142,7 @@ def negative_loss(
         return -_mean_of_drawn(_safe_log(not_drawn_class), drawn, count)
 
 
-def lower_resolutions_loss(
-    logits: Sequence[Tensor],
-    annotations: Tensor,
-    *,
-    alpha: float = 0.6,
-    beta: float = 0.4,
-    batch_dice: bool = False,
-    cross_entropy_per_class: bool = False,
-) -> Tensor:
+def lower_resolutions_loss(logits: Sequence[Tensor], annotations: Tensor, **options: Any) -> Tensor:
     """Deep supervision: positive drawings as they are, on the coarser grids, weighted as nnU-Net weights them.
 
     Not in the paper. Transition matrices belong to the full resolution, so the coarser ones learn what was drawn.
@@ -158,10 +150,7 @@ def lower_resolutions_loss(
     Args:
         logits: the network's logits by resolution, full resolution first; that one is left out.
         annotations: positive maps of all strategies.
-        alpha: as in :func:`positive_loss`.
-        beta: as in :func:`positive_loss`.
-        batch_dice: as in :func:`positive_loss`.
-        cross_entropy_per_class: as in :func:`positive_loss`.
+        options: of :func:`positive_loss`.
 
     Returns:
         One value per sample; every resolution takes part in it, also where nothing is drawn.
@@ -178,14 +167,7 @@ def lower_resolutions_loss(
         if annotations.shape[1]:
             drawings = torch.nn.functional.interpolate(annotations.float(), coarse.shape[2:], mode="nearest-exact")
             for drawing in drawings.unbind(1):
-                total = total + weight * positive_loss(
-                    probabilities,
-                    drawing,
-                    alpha=alpha,
-                    beta=beta,
-                    batch_dice=batch_dice,
-                    cross_entropy_per_class=cross_entropy_per_class,
-                )
+                total = total + weight * positive_loss(probabilities, drawing, **options)
     return total
 
 

@@ -97,6 +97,6 @@ class LossTermsTrainer(CompositeTrainer):
                 means: list[Any] = [None] * dist.get_world_size()
                 dist.all_gather_object(means, mean)
                 mean = float(np.mean(means))
-            key = f"{part}/{name.removeprefix('term/')}"
+            key = f"{part}/{name.removeprefix(_TERM)}"
             self.logger.local_logger.my_fantastic_logging.setdefault(key, [math.nan] * self.current_epoch)
             self.logger.log(key, mean, self.current_epoch)

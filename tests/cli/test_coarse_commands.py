@@ -33,18 +33,14 @@ def voxels(path: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch) -> Path:
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / variable).mkdir()
-        monkeypatch.setenv(variable, str(tmp_path / variable))
-    monkeypatch.chdir(tmp_path)
+def study(nnunet_folders) -> Path:
     for number in range(2):
         labels = np.zeros(SHAPE, np.uint8)
         labels[:, 4:14, 4 + number : 18] = 2
         labels[:, 18:28, 8:20], labels[:, 18:28, 20:32] = 5, 6
-        write(tmp_path / f"labels/case_{number}.nii.gz", labels)
-        write(tmp_path / f"images/case_{number}.nii.gz", labels.astype(np.int16) * 10)
-    return tmp_path
+        write(nnunet_folders / f"labels/case_{number}.nii.gz", labels)
+        write(nnunet_folders / f"images/case_{number}.nii.gz", labels.astype(np.int16) * 10)
+    return nnunet_folders
 
 
 def simulated(*further: str, output: str = "drawn") -> int:

@@ -76,12 +76,8 @@ class Drawings:
 
 
 @pytest.fixture
-def drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drawings:
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / variable).mkdir()
-        monkeypatch.setenv(variable, str(tmp_path / variable))
-    monkeypatch.chdir(tmp_path)
-    return Drawings(tmp_path)
+def drawings(nnunet_folders: Path) -> Drawings:
+    return Drawings(nnunet_folders)
 
 
 # ---------------------------------------------------------------- what is written

@@ -23,14 +23,10 @@ def on_grid(array: np.ndarray) -> sitk.Image:
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def study(nnunet_folders: Path) -> Path:
     """Three scored cases, converted with the prior made around the mask."""
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / variable).mkdir()
-        monkeypatch.setenv(variable, str(tmp_path / variable))
-    monkeypatch.chdir(tmp_path)
     for folder in ("images", "masks"):
-        (tmp_path / folder).mkdir()
+        (nnunet_folders / folder).mkdir()
     rows = ["case,region,quality,error"]
     for number in range(3):
         array = np.random.default_rng(number).integers(-1000, 1000, SHAPE).astype(np.int16)
@@ -41,7 +37,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows += [f"case_{number},{region},3,under" for region in ("head", "shaft")]
     Path("scores.csv").write_text("\n".join(rows))
     assert run_convert("otsu") == 0
-    return tmp_path
+    return nnunet_folders
 
 
 def run_convert(prior: str, *further: str) -> int:

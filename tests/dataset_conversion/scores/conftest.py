@@ -7,9 +7,5 @@ from score_study import ScoreStudy
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScoreStudy:
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        (tmp_path / variable).mkdir()
-        monkeypatch.setenv(variable, str(tmp_path / variable))
-    monkeypatch.chdir(tmp_path)
-    return ScoreStudy(tmp_path)
+def study(nnunet_folders: Path) -> ScoreStudy:
+    return ScoreStudy(nnunet_folders)
