@@ -22,7 +22,7 @@ from nnunet_weak.errors import InvalidInputError, Problems
 if TYPE_CHECKING:
     from nnunet_weak.annotations import ChannelLayout, WeakAnnotations
     from nnunet_weak.dataset_conversion.cases import CaseLayout
-    from nnunet_weak.dataset_conversion.initial_masks import RegionSource
+    from nnunet_weak.dataset_conversion.region_sources import RegionSource
     from nnunet_weak.priors import PriorOptions
 
 _RECORD = "prepared.json"
@@ -256,7 +256,7 @@ def _is_complete(case: _CaseToPrepare, names: Sequence[str]) -> bool:
 
 
 def _regions(annotations: WeakAnnotations, given: Sequence[str] | None) -> tuple[RegionSource, ...]:
-    from nnunet_weak.dataset_conversion.initial_masks import parse_regions
+    from nnunet_weak.dataset_conversion.region_sources import parse_regions
 
     names = annotations.channels.masks
     sources = annotations.mask_sources

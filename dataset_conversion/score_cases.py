@@ -14,7 +14,8 @@ import SimpleITK as sitk
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles, label_values
 from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
-from nnunet_weak.dataset_conversion.initial_masks import InitialMask, RegionSource, read_initial_mask
+from nnunet_weak.dataset_conversion.initial_masks import InitialMask, read_initial_mask
+from nnunet_weak.dataset_conversion.region_sources import RegionSource
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import left_right_axis, list_images
 from nnunet_weak.input_channels import (

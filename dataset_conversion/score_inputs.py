@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from nnunet_weak.dataset_conversion.cases import CaseLayout, discover_cases
-from nnunet_weak.dataset_conversion.initial_masks import RegionSource, find_initial_masks
+from nnunet_weak.dataset_conversion.initial_masks import find_initial_masks
 from nnunet_weak.dataset_conversion.patients import read_patients
+from nnunet_weak.dataset_conversion.region_sources import RegionSource
 from nnunet_weak.dataset_conversion.score_columns import Layout
 from nnunet_weak.dataset_conversion.score_scale import Scale
 from nnunet_weak.dataset_conversion.score_tables import ScoreTable, read_scores

@@ -16,7 +16,7 @@ from nnunet_weak.dataset_conversion.conversion_options import (
     add_running,
     common_fields,
 )
-from nnunet_weak.dataset_conversion.initial_masks import RegionSource, parse_regions
+from nnunet_weak.dataset_conversion.region_sources import RegionSource, parse_regions
 from nnunet_weak.dataset_conversion.score_columns import parse_columns
 from nnunet_weak.dataset_conversion.score_inputs import TableFormat
 from nnunet_weak.dataset_conversion.score_scale import Scale

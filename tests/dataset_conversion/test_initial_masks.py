@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunet_weak.dataset_conversion.initial_masks import (
-    RegionSource,
-    find_initial_masks,
-    parse_regions,
-    read_initial_mask,
-)
+from nnunet_weak.dataset_conversion.initial_masks import find_initial_masks, read_initial_mask
+from nnunet_weak.dataset_conversion.region_sources import RegionSource, parse_regions
 from nnunet_weak.errors import InvalidInputError
 
 SHAPE = (4, 5, 6)  # z, y, x
