@@ -15,7 +15,7 @@ from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
 from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.coarse_drawings import read_drawing
-from nnunet_weak.drawing_codes import DrawingCode, class_numbers
+from nnunet_weak.drawings.codes import DrawingCode, class_numbers
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import with_geometry_of
 from nnunet_weak.input_channels import (

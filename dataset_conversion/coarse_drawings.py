@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_weak.drawing_codes import ClassSource, DrawingCode, encode_values
+from nnunet_weak.drawings.codes import ClassSource, DrawingCode, encode_values
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import geometry_difference, list_images, read_label_map
 

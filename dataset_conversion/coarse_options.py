@@ -18,7 +18,7 @@ from nnunet_weak.dataset_conversion.conversion_options import (
     common_fields,
     named_paths,
 )
-from nnunet_weak.drawing_codes import DrawingCode, parse_drawing_code
+from nnunet_weak.drawings.codes import DrawingCode, parse_drawing_code
 from nnunet_weak.errors import Problems
 from nnunet_weak.raw_dataset import shortened
 

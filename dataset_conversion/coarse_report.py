@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nnunet_weak.dataset_conversion.coarse_cases import CheckedCoarseCase
-from nnunet_weak.drawing_codes import BACKGROUND, DrawingCode
+from nnunet_weak.drawings.codes import BACKGROUND, DrawingCode
 
 _SHOWN_CASES = 5
 

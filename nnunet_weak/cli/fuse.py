@@ -152,9 +152,9 @@ def _write_case(folder: Path, case: _FuseCase) -> WrittenCase[None]:
     import SimpleITK as sitk
 
     from nnunet_weak.case_files import CaseFiles
+    from nnunet_weak.drawings.fusion import majority_vote, staple
     from nnunet_weak.images import read_image, read_label_map, with_geometry_of
     from nnunet_weak.raw_dataset import WrittenCase
-    from nnunet_weak.simulation.fusion import majority_vote, staple
 
     image = read_image(case.images[0])
     files = CaseFiles(folder, case.name, case.file_ending, image)

@@ -16,7 +16,7 @@ from nnunet_weak.cli.console import console_command
 from nnunet_weak.errors import InvalidInputError, Problems
 
 if TYPE_CHECKING:
-    from nnunet_weak.drawing_codes import ClassSource
+    from nnunet_weak.drawings.codes import ClassSource
 
 RECORD, EFFORT = "simulation.json", "effort.csv"
 _NO_BLANK = 0  # references have no blank voxels; 0 is their background
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import pandas as pd
 
-    from nnunet_weak.drawing_codes import parse_drawing_code
+    from nnunet_weak.drawings.codes import parse_drawing_code
     from nnunet_weak.images import list_images
     from nnunet_weak.parallel import default_processes, run_tasks
 
@@ -130,7 +130,7 @@ def _draw_case(job: _Job) -> _Drawn:
     import numpy as np
     import SimpleITK as sitk
 
-    from nnunet_weak.drawing_codes import class_numbers
+    from nnunet_weak.drawings.codes import class_numbers
     from nnunet_weak.images import read_label_map
     from nnunet_weak.simulation.annotators import ANNOTATORS
     from nnunet_weak.simulation.coarse import draw_negative, draw_positive, merge_negative

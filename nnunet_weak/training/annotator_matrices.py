@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nnunet_weak.annotations import WeakAnnotations
+from nnunet_weak.drawings.fusion import staple
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.networks.annotated_output import AnnotatedOutput
 from nnunet_weak.networks.annotation_heads import AnnotationHeads
-from nnunet_weak.simulation.fusion import staple
 from nnunet_weak.training.annotation_maps import map_path, open_map
 from nnunet_weak.training.checkpoints import HEADS_KEY, KEY
 from nnunet_weak.training.composite import CompositeNetwork

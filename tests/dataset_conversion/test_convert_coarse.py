@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from nnunet_weak.annotations import WeakAnnotations
 from nnunet_weak.dataset_conversion.coarse import main
-from nnunet_weak.drawing_codes import (
+from nnunet_weak.drawings.codes import (
     ClassSource,
     class_numbers,
     parse_drawing_code,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunet_weak.simulation.fusion import majority_vote, staple
+from nnunet_weak.drawings.fusion import majority_vote, staple
 
 
 def test_majority_by_hand():
