@@ -24,11 +24,11 @@ Checked = TypeVar("Checked", bound=_Checked)
 
 
 def attempt(problems: list[str], step: Callable[[], Result]) -> Result | None:
-    """What a step returns; None where it found something wrong, which is added to `problems`."""
+    """What a step returns; None where it found something wrong, which is added to `problems` if it is new."""
     try:
         return step()
     except InvalidInputError as error:
-        problems += error.problems
+        problems += [problem for problem in error.problems if problem not in problems]
         return None
 
 

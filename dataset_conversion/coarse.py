@@ -38,6 +38,7 @@ from nnunet_weak.dataset_conversion.conversion import (
     find_target,
     raw_dataset_of,
 )
+from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.raw_dataset import RawDataset
 
@@ -131,6 +132,7 @@ def _coarse_cases(options: CoarseConversion, inputs: CoarseInputs) -> list[Coars
             {name: files[case] for name, files in inputs.negative.items() if case in files},
             inputs.references.get(case),
             options.code,
+            options.random_walker,
             options.file_ending,
         )
         for case in inputs.images
@@ -169,13 +171,15 @@ def _annotations(
 
 
 def _maps(options: CoarseConversion, checked: Sequence[CheckedCoarseCase]) -> dict[str, str]:
-    """Kind of each map in which something is drawn, positive before negative for each annotator."""
+    """Kind of each map with something in it, positive before negative for each annotator, the random walker's last."""
     drawn = {name for case in checked for name, counts in case.drawn.items() if any(counts)}
     kinds: dict[str, str] = {}
     for annotator in options.annotators:
         kinds[annotator] = "positive"
         if annotator in options.negative:
             kinds[annotator + NEGATIVE_SUFFIX] = "negative"
+    if options.random_walker:
+        kinds[RANDOM_WALKER] = "positive"
     return {name: kind for name, kind in kinds.items() if name in drawn}
 
 

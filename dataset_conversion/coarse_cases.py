@@ -16,11 +16,12 @@ from nnunet_weak.case_files import CaseFiles
 from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.coarse_drawings import read_drawing
 from nnunet_weak.drawings.codes import DrawingCode, class_numbers
+from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import with_geometry_of
 from nnunet_weak.input_channels import (
-    check_further_channels,
-    lowest_intensity,
+    further_channels,
+    lowest_intensities,
     read_first_channel,
     write_input_channels,
 )
@@ -41,6 +42,7 @@ class CoarseCase:
         negative: Negative drawing of each annotator who made one.
         reference: Its reference labels, if it is fully annotated.
         code: What the values of drawings mean.
+        carry_on: Whether to add the map of the random walker.
         file_ending: Ending of the files to write.
     """
 
@@ -50,6 +52,7 @@ class CoarseCase:
     negative: Mapping[str, Path]
     reference: Path | None
     code: DrawingCode
+    carry_on: bool = False
     file_ending: str = ".nii.gz"
 
 
@@ -107,27 +110,31 @@ def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
         return CheckedCoarseCase(case.name, of_case(case.name, error.problems))
     found = attempt(problems, lambda: read_maps(case, image)) or CaseMaps({}, {})
     reference = attempt(problems, lambda: read_reference(case, image))
+    maps = dict(found.maps)
+    if case.carry_on and case.reference is None and not problems:
+        carried_on = attempt(problems, lambda: carried_on_map(case, maps, image))
+        if carried_on is not None:
+            maps[RANDOM_WALKER] = carried_on
     drawn = {
         name: tuple(int(count) for count in np.bincount(array.ravel(), minlength=case.code.num_classes + 1)[1:])
-        for name, array in found.maps.items()
+        for name, array in maps.items()
     }
     if not problems and case.reference is None and not any(any(counts) for counts in drawn.values()):
         problems.append("its drawings are blank (remedy: check --blank, draw something, or remove the drawings)")
-    minima: tuple[float, ...] = (lowest_intensity(image),)
     if folder is None or problems:
-        attempt(problems, lambda: check_further_channels(case.images, image))
+        minima = attempt(problems, lambda: lowest_intensities(case.images, image))
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         labels = first_positive(case, found.maps, image) if reference is None else reference
         files.write_labels(with_geometry_of(labels, image))
-        for name, array in found.maps.items():
+        for name, array in maps.items():
             if any(drawn[name]):
                 files.write_annotation_map(name, with_geometry_of(array, image))
         layout = ChannelLayout(len(case.images))
         written = attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
-        minima = written.minima if written is not None else minima
+        minima = None if written is None else written.minima
     return CheckedCoarseCase(
-        case.name, of_case(case.name, problems), minima, drawn, found.conflicts, case.reference is not None
+        case.name, of_case(case.name, problems), minima or (), drawn, found.conflicts, case.reference is not None
     )
 
 
@@ -179,6 +186,25 @@ def first_positive(case: CoarseCase, maps: Mapping[str, np.ndarray], image: sitk
         if not _is_negative(case, name) and array.any():
             return np.where(array > 0, array.astype(np.int32) - 1, ignore).astype(np.uint16)
     return np.full(image.GetSize()[::-1], ignore, np.uint16)
+
+
+def carried_on_map(case: CoarseCase, maps: Mapping[str, np.ndarray], image: sitk.Image) -> np.ndarray | None:
+    """The drawings of a case carried on into their blanks, see `carry_on_drawings`; None without a positive drawing.
+
+    Raises:
+        InvalidInputError: A channel cannot be read, or is not on the grid of the first.
+    """
+    positive = [array for name, array in maps.items() if not _is_negative(case, name)]
+    if not positive:
+        return None
+    channels = [image, *further_channels(case.images, image)]
+    return carry_on_drawings(
+        [sitk.GetArrayViewFromImage(channel) for channel in channels],
+        positive,
+        [array for name, array in maps.items() if _is_negative(case, name)],
+        case.code.num_classes,
+        image.GetSpacing()[::-1],
+    )
 
 
 def read_reference(case: CoarseCase, image: sitk.Image) -> np.ndarray | None:

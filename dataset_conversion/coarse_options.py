@@ -19,6 +19,7 @@ from nnunet_weak.dataset_conversion.conversion_options import (
     named_paths,
 )
 from nnunet_weak.drawings.codes import DrawingCode, parse_drawing_code
+from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.errors import Problems
 from nnunet_weak.raw_dataset import shortened
 
@@ -31,11 +32,13 @@ class CoarseConversion(ConversionOptions):
         code: What the values of drawings mean.
         positive: Folder of positive drawings by annotator, in order of precedence for `labelsTr`.
         negative: Folder of negative drawings by annotator.
+        random_walker: Whether to add a map in which the drawings are carried on into their blanks.
     """
 
     code: DrawingCode
     positive: Mapping[str, Path] = field(default_factory=dict)
     negative: Mapping[str, Path] = field(default_factory=dict)
+    random_walker: bool = False
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -48,7 +51,7 @@ class CoarseConversion(ConversionOptions):
             kind: {name: shortened(str(folder)) for name, folder in getattr(self, kind).items()}
             for kind in ("positive", "negative")
         }
-        return {**super().to_json(), **folders}
+        return {**super().to_json(), **folders, "random_walker": self.random_walker}
 
 
 def parse_options(argv: Sequence[str] | None = None) -> CoarseConversion:
@@ -64,6 +67,10 @@ def parse_options(argv: Sequence[str] | None = None) -> CoarseConversion:
     for name in negative:
         if name + NEGATIVE_SUFFIX in positive:
             problems.add(f"--positive {name}{NEGATIVE_SUFFIX}", f"is the name of {name}'s negative map", "rename one")
+    if arguments.random_walker and RANDOM_WALKER in (*positive, *(name + NEGATIVE_SUFFIX for name in negative)):
+        problems.add(f"NAME {RANDOM_WALKER}", "is the map of --random-walker", "rename the annotator")
+    if arguments.random_walker and not positive and arguments.none_of_the_targets is None:
+        problems.add("--random-walker", "carries on positive drawings, and there are none", "leave it out")
     if not positive and not negative:
         problems.add("--positive", "no drawings are given", "write --positive NAME=DIR, --negative NAME=DIR or both")
     problems.raise_if_any("annotators")
@@ -74,6 +81,7 @@ def parse_options(argv: Sequence[str] | None = None) -> CoarseConversion:
         ),
         positive=positive,
         negative=negative,
+        random_walker=arguments.random_walker,
     )
 
 
@@ -147,6 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     meaning.add_argument(
         "--label-descriptions", type=Path, metavar="FILE", help="ITK-SNAP's file of label names and values"
+    )
+    meaning.add_argument(
+        "--random-walker",
+        action="store_true",
+        help=f"add the map {RANDOM_WALKER}: the drawings carried on into their blanks along the image (Grady 2006), in "
+        "slices with at least two classes drawn; for scribbles and other drawings with wide blanks",
     )
     add_image_options(
         parser.add_argument_group("images and references"),

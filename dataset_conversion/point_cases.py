@@ -24,8 +24,7 @@ from nnunet_weak.dataset_conversion.point_templates import FittedObject, Templat
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import with_geometry_of
 from nnunet_weak.input_channels import (
-    check_further_channels,
-    lowest_intensity,
+    lowest_intensities,
     read_first_channel,
     write_input_channels,
 )
@@ -224,9 +223,8 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
             lambda: fit_templates(case.objects, image, list(case.classes), case.fit, _evidence(case, image)),
         )
     reference = attempt(problems, lambda: read_reference(case, image))
-    minima: tuple[float, ...] = (lowest_intensity(image),)
     if folder is None or problems or templates is None:
-        attempt(problems, lambda: check_further_channels(case.images, image))
+        minima = attempt(problems, lambda: lowest_intensities(case.images, image))
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         files.write_labels(with_geometry_of(templates.labels if reference is None else reference, image))
@@ -238,13 +236,13 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
                 TRUSTED, with_geometry_of(trusted_labels(templates.labels, image, points_mm, gap_mm), image)
             )
         written = attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
-        minima = written.minima if written is not None else minima
+        minima = None if written is None else written.minima
         if templates.fitted:
             _write_for_looking(folder / TEMPLATES, case, image, templates, reference)
     return CheckedPointCase(
         case.name,
         of_case(case.name, problems),
-        minima,
+        minima or (),
         tuple(map(_report, templates.fitted)) if templates else (),
         templates.overlaps if templates else {},
         tuple(warnings),

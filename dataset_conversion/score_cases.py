@@ -19,8 +19,7 @@ from nnunet_weak.dataset_conversion.region_sources import RegionSource
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images import left_right_axis, list_images
 from nnunet_weak.input_channels import (
-    check_further_channels,
-    lowest_intensity,
+    lowest_intensities,
     read_first_channel,
     write_input_channels,
 )
@@ -108,10 +107,10 @@ def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
         return CheckedCase(case.name, of_case(case.name, error.problems))
     mask = attempt(problems, lambda: _read_mask(case, image))
     reference = attempt(problems, lambda: read_reference(case, image))
-    minima: tuple[float, ...] = (lowest_intensity(image),)
+    minima: tuple[float, ...] | None = None
     prior: sitk.Image | None = None
     if folder is None or problems or mask is None:
-        attempt(problems, lambda: check_further_channels(case.images, image))
+        minima = attempt(problems, lambda: lowest_intensities(case.images, image))
         if case.prior_file is not None or (case.assess_prior and reference is not None and not problems):
             prior = attempt(problems, lambda: _prior(case, image, mask))
     else:
@@ -131,7 +130,7 @@ def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
         of_case(case.name, problems),
         image.GetNumberOfPixels(),
         _clear_left_right_axis(image),
-        minima,
+        minima or (),
         mask.overlaps if mask else {},
         mask.empty_regions if mask else (),
         assessment,

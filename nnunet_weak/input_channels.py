@@ -7,8 +7,9 @@ differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,29 @@ def read_first_channel(paths: Sequence[Path]) -> sitk.Image:
     return _read_channel(paths[0])
 
 
-def check_further_channels(paths: Sequence[Path], first: sitk.Image) -> None:
-    """Check the other image channels, one at a time.
+def further_channels(paths: Sequence[Path], first: sitk.Image) -> Iterator[sitk.Image]:
+    """Read the other image channels, one at a time.
 
     Raises:
         InvalidInputError: See `read_image`; or a grid differs from the first channel's.
     """
     for path in paths[1:]:
-        difference = geometry_difference(first, _read_channel(path))
+        channel = _read_channel(path)
+        difference = geometry_difference(first, channel)
         if difference:
             raise InvalidInputError(
                 f"{path}: not on the grid of {paths[0].name}: {difference} (remedy: register and resample it)"
             )
+        yield channel
+
+
+def lowest_intensities(paths: Sequence[Path], first: sitk.Image) -> tuple[float, ...]:
+    """The lowest intensity of each image channel, which are all read and checked.
+
+    Raises:
+        InvalidInputError: As `further_channels`.
+    """
+    return tuple(_lowest_intensity(channel) for channel in chain([first], further_channels(paths, first)))
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ def write_input_channels(
     for channel, path in enumerate(paths):
         image = files.reference if channel == 0 else _read_channel(path)  # one at a time in memory, beside the first
         files.write_image(channel, path, image)
-        minima.append(lowest_intensity(image))
+        minima.append(_lowest_intensity(image))
     labels = sitk.GetArrayViewFromImage(mask)
     for region in range(1, len(layout.masks) + 1):
         files.write_channel(layout.images + region - 1, labels == region)
@@ -106,11 +118,6 @@ def write_input_channels(
     return WrittenChannels(tuple(minima), made)
 
 
-def lowest_intensity(image: sitk.Image) -> float:
-    """The lowest intensity of an image."""
-    return float(sitk.GetArrayViewFromImage(image).min())
-
-
 def quantised_prior(prior: sitk.Image) -> np.ndarray:
     """P as whole multiples of 1/255, (z, y, x), 8 bits."""
     array = sitk.GetArrayViewFromImage(prior)
@@ -118,6 +125,10 @@ def quantised_prior(prior: sitk.Image) -> np.ndarray:
     for source, target in zip(array, rounded, strict=True):
         np.rint(source * np.float32(PRIOR_STEPS), out=target, casting="unsafe")
     return rounded
+
+
+def _lowest_intensity(image: sitk.Image) -> float:
+    return float(sitk.GetArrayViewFromImage(image).min())
 
 
 def _read_channel(path: Path) -> sitk.Image:

@@ -162,7 +162,8 @@ def mixed_dataset(workplace: Workplace) -> str:
 
 @pytest.fixture(scope="session")
 def drawings_dataset(workplace: Workplace) -> str:
-    """A RefineSeg data set: anna draws what is and is not there, ben every other slice, two cases are full."""
+    """A RefineSeg data set: anna draws what is and is not there, ben every other slice, a random walker carries
+    on; two cases are full."""
     from nnunet_weak.cli.simulate_coarse import main as simulate_coarse
 
     phantoms = workplace.root / "phantoms"
@@ -186,7 +187,8 @@ def drawings_dataset(workplace: Workplace) -> str:
     workplace.run(
         f"nnunet_weak_convert_coarse --images {phantoms}/images --positive anna={drawn}/positive_anna "
         f"--positive ben={drawn}/positive_ben --negative anna={drawn}/negative_anna --references {references} "
-        "--labels background=0 proximal=1 shaft=2 distal=3 --blank 4 --channel-names zscore -d 521 -n Drawings -np 1"
+        "--labels background=0 proximal=1 shaft=2 distal=3 --blank 4 --random-walker --channel-names zscore -d 521 "
+        "-n Drawings -np 1"
     )
     dataset = plan(workplace, "Dataset521_Drawings", "2d 3d_fullres")
     workplace.run("nnunet_weak_preprocess -d 521 -np 1")

@@ -1,4 +1,4 @@
-"""`nnunet_weak_fuse`: several annotators' drawings fused into one label map, for the stock trainer to learn from."""
+"""`nnunet_weak_fuse`: all drawings of a case made into one label map, for the stock trainer to learn from."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ if TYPE_CHECKING:
     from nnunet_weak.raw_dataset import WrittenCase
 
 _EPILOG = """\
-example: the baseline that RefineSeg is to be compared with
+example: the baseline that RefineSeg is to be compared with, where there are several annotators
   nnunet_weak_fuse -d 521 --method staple -o 531
   nnUNetv2_plan_and_preprocess -d 531 -c 2d --verify_dataset_integrity
   nnUNetv2_train 531 2d 0
-The new data set has the images and folds of the old one. Its label map is the fused one of the positive drawings; where
-nobody drew, and where a majority vote is a tie, stands nnU-Net's label "ignore". Fully annotated cases keep theirs.
+methods
+  staple, majority   of the positive drawings. Where nobody drew, and where a vote is a tie, stands nnU-Net's "ignore"
+  random_walker      the positive drawings carried on into their blanks along the image (Grady 2006), in slices with at
+                     least two classes drawn, taking no class that a negative drawing excludes
+The new data set has the images and folds of the old one. Fully annotated cases keep their labels.
 """
+
+_METHODS = ("staple", "majority", "random_walker")
 
 
 @dataclass(frozen=True)
 class _FuseCase:
     name: str
-    source: Path
     images: tuple[Path, ...]
     labels: Path
-    maps: tuple[Path, ...]
+    positive: tuple[Path, ...]
+    negative: tuple[Path, ...]
     method: str
     num_classes: int
     file_ending: str
@@ -65,11 +70,11 @@ def fuse_dataset(
     processes: int | None = None,
     command: Sequence[str] = (),
 ) -> Path:
-    """Make a raw data set whose label maps are the fused positive drawings of another one.
+    """Make a raw data set whose label maps are made of the drawings of another one.
 
     Args:
         dataset: Number or name of the data set with the drawings.
-        method: `staple` or `majority`.
+        method: `staple`, `majority` or `random_walker`.
         new_id: Number of the new data set.
         new_name: Its name; that of the old one with the method where None.
         overwrite: Replace a data set of this number and name.
@@ -83,34 +88,40 @@ def fuse_dataset(
         InvalidInputError: The data set has no positive drawings, or the new one exists.
     """
     from nnunet_weak.annotations import WeakAnnotations
+    from nnunet_weak.drawings.random_walker import RANDOM_WALKER
     from nnunet_weak.parallel import default_processes
     from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
 
     source = dataset_folder(dataset, "nnUNet_raw")
     annotations = WeakAnnotations.read(source)
-    positive = [name for name, kind in annotations.maps.items() if kind == "positive"]
+    drawn = {name: kind for name, kind in annotations.maps.items() if name != RANDOM_WALKER}
+    positive = [name for name, kind in drawn.items() if kind == "positive"]
     if not positive:
         raise InvalidInputError(
             f"{source / 'dataset.json'}: names no positive annotation map, so there is nothing to fuse"
         )
     content = json.loads((source / "dataset.json").read_text(encoding="utf-8"))
-    name = new_name or source.name[len("Dataset000_") :] + method.capitalize()
+    name = new_name or source.name[len("Dataset000_") :] + method.title().replace("_", "")
     target = target_folder(new_id, name, overwrite=overwrite)
     ending, channels = content["file_ending"], annotations.channels.images
+
+    def maps_of(case: str, kind: str) -> tuple[Path, ...]:
+        entry = annotations.cases[case]
+        names = [] if entry.fully_annotated else [name for name in entry.maps if drawn.get(name) == kind]
+        return tuple(source / "annotationsTr" / name / f"{case}{ending}" for name in names)
+
     tasks = [
         _FuseCase(
             case,
-            source,
             tuple(source / "imagesTr" / f"{case}_{channel:04d}{ending}" for channel in range(channels)),
             source / "labelsTr" / f"{case}{ending}",
-            ()
-            if entry.fully_annotated
-            else tuple(source / "annotationsTr" / m / f"{case}{ending}" for m in positive if m in entry.maps),
+            maps_of(case, "positive"),
+            maps_of(case, "negative") if method == RANDOM_WALKER else (),
             method,
             len(content["labels"]) - 1,
             ending,
         )
-        for case, entry in annotations.cases.items()
+        for case in annotations.cases
     ]
     splits_file = source / "splits_final.json"
     splits = json.loads(splits_file.read_text(encoding="utf-8")) if splits_file.is_file() else None
@@ -153,35 +164,42 @@ def _write_case(folder: Path, case: _FuseCase) -> WrittenCase[None]:
 
     from nnunet_weak.case_files import CaseFiles
     from nnunet_weak.drawings.fusion import majority_vote, staple
+    from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
     from nnunet_weak.images import read_image, read_label_map, with_geometry_of
     from nnunet_weak.raw_dataset import WrittenCase
 
-    image = read_image(case.images[0])
+    channels = [read_image(path) for path in case.images]
+    image = channels[0]
     files = CaseFiles(folder, case.name, case.file_ending, image)
     for channel, path in enumerate(case.images):
-        files.write_image(channel, path, image if channel == 0 else read_image(path))
-    if case.maps:
-        votes = [sitk.GetArrayFromImage(read_label_map(path)) for path in case.maps]
-        if case.method == "staple" and len(votes) > 1:
-            fused = staple(votes, case.num_classes).annotation
+        files.write_image(channel, path, channels[channel])
+    positive, negative = (
+        [sitk.GetArrayFromImage(read_label_map(path)) for path in paths] for paths in (case.positive, case.negative)
+    )
+    if positive:
+        if case.method == RANDOM_WALKER:
+            arrays = [sitk.GetArrayViewFromImage(channel) for channel in channels]
+            fused = carry_on_drawings(arrays, positive, negative, case.num_classes, image.GetSpacing()[::-1])
+        elif case.method == "staple" and len(positive) > 1:
+            fused = staple(positive, case.num_classes).annotation
         else:
-            fused = majority_vote(votes, case.num_classes)
+            fused = majority_vote(positive, case.num_classes)
         labels = np.where(fused > 0, fused.astype(np.int32) - 1, case.num_classes).astype(np.uint16)
         files.write_labels(with_geometry_of(labels, image))
     else:
         files.write_labels(read_label_map(case.labels))
-    return WrittenCase(None, (*case.images, *(case.maps or (case.labels,))))
+    return WrittenCase(None, (*case.images, *(case.positive or (case.labels,)), *case.negative))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nnunet_weak_fuse",
-        description="Fuse the positive drawings of a RefineSeg data set into one label map for each case.",
+        description="Make one label map for each case of a RefineSeg data set, of the drawings of all annotators.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-d", required=True, metavar="ID", help="number or name of the data set with the drawings")
-    parser.add_argument("--method", choices=("staple", "majority"), default="staple", help="(default: %(default)s)")
+    parser.add_argument("--method", choices=_METHODS, default="staple", help="(default: %(default)s)")
     parser.add_argument("-o", type=int, required=True, metavar="ID", help="number of the new data set")
     parser.add_argument("-n", metavar="NAME", help="its name (default: the old name and the method)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set of this number and name")

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from nnunet_weak.annotations import WeakAnnotations
 from nnunet_weak.drawings.fusion import staple
+from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.networks.annotated_output import AnnotatedOutput
 from nnunet_weak.networks.annotation_heads import AnnotationHeads
@@ -67,7 +68,8 @@ class AnnotatorMatrices:
         cases: Number of cases it was measured over.
         learned: Mean of the head's transition matrix where the network predicts k.
         observed: What is drawn where the network predicts k.
-        agreement: What STAPLE estimates; None for negative maps and for a single annotator.
+        agreement: What STAPLE estimates; None for negative maps, for the random walker's, which follows the drawings,
+            and for a single annotator.
     """
 
     kind: str
@@ -215,7 +217,7 @@ def measure_annotators(
     deviations: dict[str, Deviation] = {}
     votes: list[NDArray[Any]] = []
     random = np.random.default_rng(seed)
-    positive = [name for name, kind in model.strategies.items() if kind == "positive"]
+    positive = [name for name, kind in model.strategies.items() if kind == "positive" and name != RANDOM_WALKER]
     for case in tqdm(cases, desc="Cases", unit="case", disable=not progress):
         missing = [name for name in maps_of_case[case] if not map_path(folder, name, case).is_file()]
         if missing:

@@ -122,6 +122,30 @@ def test_fused_drawings(organs, method, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_drawings_carried_on_for_the_stock_trainer(organs):
+    assert fuse(["-d", "521", "--method", "random_walker", "-o", "531", "-np", "1"]) == 0
+    source, target = organs / "Dataset521_Organs", organs / "Dataset531_OrgansRandomWalker"
+    filled, one = voxels(target / "labelsTr/case_0.nii.gz"), voxels(source / "labelsTr/case_0.nii.gz")
+    assert (filled < 3).all() and (one == 3).any(), "every slice is drawn in, so no blank remains"
+    assert np.array_equal(filled[:, 6:10, 5:15], one[:, 6:10, 5:15])
+    assert (target / "labelsTr/case_1.nii.gz").read_bytes() == (source / "labelsTr/case_1.nii.gz").read_bytes()
+    assert json.loads((target / "conversion.json").read_text())["fused"]["method"] == "random_walker"
+
+
+def test_nobody_drew_the_map_of_the_random_walker(study):
+    """STAPLE and the vote take the annotators' maps alone."""
+    array = np.full(SHAPE, 3, np.uint8)
+    array[:, 2, :], array[:, 4:8, 5:15] = 0, 1
+    for case in ("case_0", "case_1"):
+        write(study / f"anna/{case}.nii.gz", array)
+    arguments = ["--images", "images", "--positive", "anna=anna", "--labels", "background=0", "liver=1", "--blank", "3"]
+    assert convert([*arguments, "--random-walker", "-d", "521", "-n", "Organs", "-np", "1"]) == 0
+    assert fuse(["-d", "521", "-o", "531", "-np", "1"]) == 0
+    target = study / "nnUNet_raw" / "Dataset531_OrgansStaple"
+    assert json.loads((target / "conversion.json").read_text())["fused"]["maps"] == ["anna"]
+    assert (voxels(target / "labelsTr/case_0.nii.gz") == 2).any(), "what is blank stays so"
+
+
 def test_preprocessing_comes_after_nnunets(organs, capsys):
     assert preprocess(["-d", "521"]) == 2
     assert "no data set of this number" in capsys.readouterr().err

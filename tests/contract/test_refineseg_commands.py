@@ -12,7 +12,8 @@ import torch
 
 pytestmark = pytest.mark.training
 TRAINER = "nnUNetTrainerRefineSeg_tiny"
-TERMS = {"positive anna", "negative anna_not", "positive ben", "regulariser", "full supervision"}
+DRAWINGS = {"positive anna", "negative anna_not", "positive ben", "positive random_walker"}
+TERMS = DRAWINGS | {"regulariser", "full supervision"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_checkpoint_is_stock_outside_and_ours_inside(interrupted):
     assert not any("auxiliary" in key or "heads" in key for key in checkpoint["network_weights"])
     assert any("heads" in key for key in checkpoint["nnunet_weak"]["auxiliary_weights"])
     assert checkpoint["nnunet_weak"]["annotation_heads"] == {
-        "strategies": ["anna", "anna_not", "ben"],
+        "strategies": ["anna", "anna_not", "ben", "random_walker"],
         "per_image": False,
     }
 
@@ -80,7 +81,7 @@ def test_annotators_are_reported(workplace, interrupted):
     for name, found in record["maps"].items():
         learned = np.array(found["learned"], float)
         np.testing.assert_allclose(np.nansum(learned, 0)[~np.isnan(learned).any(0)], 1, atol=1e-4)
-        assert (found["agreement"] is None) == (name == "anna_not")
+        assert (found["agreement"] is None) == (name in ("anna_not", "random_walker"))
     # Heads start at a diagonal of 0.9 and have learned for a few steps only.
     background = np.array(record["maps"]["anna"]["learned"], float)[:, 0]
     assert 0.8 < background[0] < 1

@@ -162,6 +162,44 @@ def test_references_are_fully_annotated_and_keep_their_drawings(drawings):
     assert {case for fold in splits for case in fold["val"]} == {"case_1"}
 
 
+def test_drawings_are_carried_on_by_a_random_walker(drawings, capsys):
+    image = np.zeros(SHAPE, np.int16)
+    image[1:3, :, :4] = 50  # the liver, beyond what is drawn of it
+    drawings.write("images/case_0.nii.gz", image)
+    negative = np.full(SHAPE, BLANK, np.uint8)
+    negative[1, 5, 0] = 1
+    drawings.write("no/case_0.nii.gz", negative)
+    drawings.write("references/case_1.nii.gz", np.zeros(SHAPE, np.uint8))
+    options = ("--negative", "anna=no", "--references", "references", "--random-walker")
+    assert drawings.convert(*options, "--dry-run") == 0
+    assert "random_walker (positive): 2 cases; voxels of background 48, liver" in capsys.readouterr().out.replace(
+        "background 96", "background 48"
+    )
+    assert drawings.convert(*options) == 0
+    drawn, filled = (drawings.voxels(f"annotationsTr/{name}/case_0.nii.gz") for name in ("anna", "random_walker"))
+    assert np.array_equal(filled[drawn > 0], drawn[drawn > 0])
+    expected = np.where(image[1:3] > 0, 2, 3)
+    expected[0, 5, 0] = 3  # not liver
+    assert np.array_equal(filled[1:3], expected)
+    assert not filled[3:].any(), "nothing is drawn there"
+    assert (drawings.voxels("labelsTr/case_0.nii.gz")[1:3] == 3).any(), "blank, as for the stock trainer"
+    block = WeakAnnotations.read(drawings.dataset)
+    assert list(block.maps.items()) == [("anna", "positive"), ("anna_not", "negative"), ("random_walker", "positive")]
+    assert block.cases["case_0"].maps == ("anna", "anna_not", "random_walker")
+    assert block.cases["case_1"].maps == ("anna",), "a reference needs no guess"
+    assert json.loads((drawings.dataset / "conversion.json").read_text())["options"]["random_walker"] is True
+
+
+def test_a_channel_off_the_grid_is_told_once(drawings, capsys):
+    for number in range(3):
+        (drawings.folder / f"images/case_{number}.nii.gz").rename(drawings.folder / f"images/case_{number}_0000.nii.gz")
+        origin = (0.0, 0.0, 0.0) if number == 1 else (-12.3, 45.6, 7.8)
+        drawings.write(f"images/case_{number}_0001.nii.gz", np.zeros(SHAPE, np.int16), origin)
+    assert drawings.convert("--random-walker") == 2
+    told = capsys.readouterr().err
+    assert told.count("case_1_0001.nii.gz: not on the grid of case_1_0000.nii.gz") == 1 and "1 problem" in told
+
+
 # ---------------------------------------------------------------- 3D Slicer, ITK-SNAP
 
 NAMES = ("--labels", "background", "Liver", "spleen=Milz", "--blank", "0")
@@ -257,6 +295,13 @@ def test_dry_run_and_existing_data_set(drawings, capsys):
     assert drawings.convert() == 0
     assert drawings.convert() == 2 and "exists already" in capsys.readouterr().err
     assert drawings.convert("--overwrite") == 0
+
+
+def test_the_random_walker_needs_drawings_and_its_name(drawings, capsys):
+    assert drawings.convert("--random-walker", positive=("random_walker=anna",)) == 2
+    assert "is the map of --random-walker" in capsys.readouterr().err
+    assert drawings.convert("--random-walker", "--negative", "anna=anna", positive=()) == 2
+    assert "carries on positive drawings, and there are none" in capsys.readouterr().err
 
 
 def test_blank_is_never_guessed(drawings, capsys):

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from point_study import CENTRES, RADIUS, PointStudy, ball, sphere_points
 
 from nnunet_weak.annotations import WeakAnnotations
@@ -145,6 +146,20 @@ def test_dry_run_fits_and_writes_nothing(study: PointStudy, capsys):
     study.points("case_1.csv", "liver")
     assert study.convert("--dry-run") == 0
     assert "Look first at case_" in capsys.readouterr().out and list((study.folder / "raw").iterdir()) == []
+
+
+def test_a_further_channel_off_the_grid_is_named(study: PointStudy, capsys):
+    """Also where other cases have been written by then."""
+    for number in range(2):
+        study.points(f"case_{number}.csv", "liver")
+        first = study.folder / f"images/case_{number}.nii.gz"
+        image = sitk.ReadImage(str(first))
+        first.rename(study.folder / f"images/case_{number}_0000.nii.gz")
+        image.SetSpacing(image.GetSpacing() if number else (9, 9, 9))
+        sitk.WriteImage(image, str(study.folder / f"images/case_{number}_0001.nii.gz"))
+    assert study.convert() == 2
+    told = capsys.readouterr().err
+    assert told.count("case_0_0001.nii.gz: not on the grid of case_0") == 1 and "1 problem" in told
 
 
 def test_the_same_input_gives_the_same_bytes(study: PointStudy):

@@ -71,6 +71,26 @@ def test_several_channels_and_other_formats(study: ScoreStudy):
     assert WeakAnnotations.read(study.dataset).channels.prior is False
 
 
+def test_a_further_channel_off_the_grid_is_named(study: ScoreStudy, capsys: pytest.CaptureFixture[str]):
+    """Also where other cases have been written by then."""
+    for name in study.scores:
+        (study.folder / f"images/{name}.nii.gz").rename(study.folder / f"images/{name}_0000.nii.gz")
+        moved = study.image(2)
+        moved.SetOrigin((0, 0, 9) if name == "case_1" else moved.GetOrigin())
+        study.write(f"images/{name}_0001.nii.gz", moved)
+    assert study.convert() == 2
+    told = capsys.readouterr().err
+    assert told.count("case_1_0001.nii.gz: not on the grid of case_1") == 1 and "1 problem" in told
+
+
+def test_a_dry_run_knows_all_channels(study: ScoreStudy, capsys: pytest.CaptureFixture[str]):
+    for name in study.scores:
+        (study.folder / f"images/{name}.nii.gz").rename(study.folder / f"images/{name}_0000.nii.gz")
+        study.write(f"images/{name}_0001.nii.gz", study.image(2) + 2000)
+    assert study.convert("--dry-run") == 0
+    assert "taken as CT, MRI from their lowest" in capsys.readouterr().out
+
+
 def test_folders_of_binary_masks_with_an_overlap(study: ScoreStudy, capsys: pytest.CaptureFixture[str]):
     study.write_binary_masks()
     both = sitk.GetArrayFromImage(study.mask()) == 2
