@@ -13,6 +13,8 @@ training cases; nothing is tuned on the held-out patients.
     scribbles       the real scribbles
     scribbles_not   the same with negatives derived from them: a class is not farther than REACH_MM from the convex hull
                     of its scribble in the slice, nor in slices where others are drawn and it is not
+    ..._walker      drawings or scribbles carried on into their blanks by a random walker: a further map for RefineSeg,
+                    the label map for the stock trainer
     planted         two careful annotators, and a leaky one whose mistakes are known: background beside the RV is drawn
                     as RV, myocardium and LV are swapped near their border. Each leaves 30 % blank. With one careful
                     annotator nobody could say which of the two is wrong. DATA may be phantoms, which are learned
@@ -55,11 +57,15 @@ COMPARISONS = {
     "full": ("full", "Stock"),
     "coarse_stock": ("coarse", "Stock"),
     "coarse_refineseg": ("coarse", "RefineSeg"),
+    "coarse_walker_stock": ("coarse_filled", "Stock"),
+    "coarse_walker_refineseg": ("coarse_walker", "RefineSeg"),
     "two_stock": ("two", "Stock"),
     "two_staple": ("staple", "Stock"),
     "two_refineseg": ("two", "RefineSeg"),
     "scribbles_stock": ("scribbles", "Stock"),
     "scribbles_refineseg": ("scribbles", "RefineSeg"),
+    "scribbles_walker_stock": ("scribbles_filled", "Stock"),
+    "scribbles_walker_refineseg": ("scribbles_walker", "RefineSeg"),
     "scribbles_not_stock": ("scribbles_not", "Stock"),
     "scribbles_not_refineseg": ("scribbles_not", "RefineSeg"),
     "scribbles_not_balanced": ("scribbles_not", "RefineSegBalanced"),
@@ -79,6 +85,11 @@ PARTS = {
     "coarse_learned_complementary": ("coarse", "RefineSegLearnedComplementary"),
 }
 RUNS = COMPARISONS | PARTS
+FUSED = {
+    "staple": ("two", "staple"),
+    "coarse_filled": ("coarse", "random_walker"),
+    "scribbles_filled": ("scribbles", "random_walker"),
+}
 
 
 def main() -> int:
@@ -107,9 +118,10 @@ class Benchmark(Runs):
     def prepare(self, name: str) -> None:
         """Drawings, raw data set, plans, preprocessed data."""
         processes = self.arguments.np
-        if name == "staple":
-            self.prepare("two")
-            convert = f"nnunet_weak_fuse -d {self.number('two')} --method staple -o {self.number(name)} -n {name}"
+        if name in FUSED:
+            source, method = FUSED[name]
+            self.prepare(source)
+            convert = f"nnunet_weak_fuse -d {self.number(source)} --method {method} -o {self.number(name)} -n {name}"
         else:
             convert = (
                 f"nnunet_weak_convert_coarse --images train/images {self.drawings(name)} {DRAWN} --channel-names MRI "
@@ -117,11 +129,13 @@ class Benchmark(Runs):
             )
         self.make(f"nnUNet_raw/{self.folder(name)}", f"{convert} -np {processes}")
         self.plan(name)
-        if name != "staple":
+        if name not in FUSED:
             self.run(f"nnunet_weak_preprocess -d {self.number(name)} -np {processes}")
 
     def drawings(self, name: str) -> str:
         """The converter's options for a data set's drawings, which are made if they have to be."""
+        if name.endswith("_walker"):
+            return f"{self.drawings(name.removesuffix('_walker'))} --random-walker"
         if name in ("coarse", "two"):
             self.make(
                 "drawings",

@@ -1,8 +1,8 @@
-"""What the converters do alike with one case: collect what is wrong, read a reference, write while nothing is wrong."""
+"""What the converters do alike with one case: name it in problems, read a reference, write while nothing is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,20 +19,10 @@ class _Checked(Protocol):
     def problems(self) -> tuple[str, ...]: ...
 
 
-Result = TypeVar("Result")
 Checked = TypeVar("Checked", bound=_Checked)
 
 
-def attempt(problems: list[str], step: Callable[[], Result]) -> Result | None:
-    """What a step returns; None where it found something wrong, which is added to `problems` if it is new."""
-    try:
-        return step()
-    except InvalidInputError as error:
-        problems += [problem for problem in error.problems if problem not in problems]
-        return None
-
-
-def of_case(name: str, problems: Sequence[str]) -> tuple[str, ...]:
+def of_case(name: str, problems: Iterable[str]) -> tuple[str, ...]:
     """Problems that name their case."""
     return tuple(problem if name in problem else f"{name}: {problem}" for problem in problems)
 

@@ -154,10 +154,8 @@ def _from_folders(
     found: dict[str, dict[str, Path]] = {}
     for subfolder in subfolders:
         case, where = subfolder.name, str(subfolder)
-        try:
-            images = list_images(subfolder)
-        except InvalidInputError as error:
-            problems.extend(error)
+        images = problems.attempt(list_images, subfolder)
+        if images is None:
             continue
         if not images:
             series = dicom_series(subfolder)

@@ -13,11 +13,11 @@ import SimpleITK as sitk
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
-from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
+from nnunet_weak.dataset_conversion.case_steps import files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.coarse_drawings import read_drawing
 from nnunet_weak.drawings.codes import DrawingCode, class_numbers
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
-from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import with_geometry_of
 from nnunet_weak.input_channels import (
     further_channels,
@@ -103,16 +103,16 @@ def write_case(folder: Path, case: CoarseCase) -> WrittenCase[CheckedCoarseCase]
 
 
 def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
-    problems: list[str] = []
+    problems = Problems()
     try:
         image = read_first_channel(case.images)
     except InvalidInputError as error:
         return CheckedCoarseCase(case.name, of_case(case.name, error.problems))
-    found = attempt(problems, lambda: read_maps(case, image)) or CaseMaps({}, {})
-    reference = attempt(problems, lambda: read_reference(case, image))
+    found = problems.attempt(read_maps, case, image) or CaseMaps({}, {})
+    reference = problems.attempt(read_reference, case, image)
     maps = dict(found.maps)
     if case.carry_on and case.reference is None and not problems:
-        carried_on = attempt(problems, lambda: carried_on_map(case, maps, image))
+        carried_on = problems.attempt(carried_on_map, case, maps, image)
         if carried_on is not None:
             maps[RANDOM_WALKER] = carried_on
     drawn = {
@@ -120,9 +120,9 @@ def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
         for name, array in maps.items()
     }
     if not problems and case.reference is None and not any(any(counts) for counts in drawn.values()):
-        problems.append("its drawings are blank (remedy: check --blank, draw something, or remove the drawings)")
+        problems.add(case.name, "its drawings are blank", "check --blank, draw something, or remove the drawings")
     if folder is None or problems:
-        minima = attempt(problems, lambda: lowest_intensities(case.images, image))
+        minima = problems.attempt(lowest_intensities, case.images, image)
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         labels = first_positive(case, found.maps, image) if reference is None else reference
@@ -131,7 +131,7 @@ def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
             if any(drawn[name]):
                 files.write_annotation_map(name, with_geometry_of(array, image))
         layout = ChannelLayout(len(case.images))
-        written = attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
+        written = problems.attempt(write_input_channels, files, case.images, image, layout, None)
         minima = None if written is None else written.minima
     return CheckedCoarseCase(
         case.name, of_case(case.name, problems), minima or (), drawn, found.conflicts, case.reference is not None

@@ -5,20 +5,17 @@ Everything that is wrong is collected; nothing is written here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from nnunet_weak.dataset_conversion.cases import discover_cases
 from nnunet_weak.dataset_conversion.coarse_drawings import find_drawings
 from nnunet_weak.dataset_conversion.coarse_options import CoarseConversion
 from nnunet_weak.dataset_conversion.patients import read_patients
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import Problems
 from nnunet_weak.images import list_images
 from nnunet_weak.name_matching import suggest
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,8 @@ class CoarseInputs:
 def gather_inputs(options: CoarseConversion, problems: Problems) -> CoarseInputs:
     """Find all files and match them by case; problems are noted."""
     found = (
-        _collect(
-            problems,
-            lambda: discover_cases(
-                options.images, channel_suffixes=options.channel_suffixes, layout=options.case_layout
-            ),
+        problems.attempt(
+            discover_cases, options.images, channel_suffixes=options.channel_suffixes, layout=options.case_layout
         )
         or {}
     )
@@ -74,7 +68,7 @@ def gather_inputs(options: CoarseConversion, problems: Problems) -> CoarseInputs
     def drawings(folders: Mapping[str, Path], kind: str) -> dict[str, dict[str, Path]]:
         matched = {}
         for annotator, folder in folders.items():
-            files = _collect(problems, lambda folder=folder: find_drawings(folder))  # type: ignore[misc]
+            files = problems.attempt(find_drawings, folder)
             if files == {}:
                 problems.add(str(folder), f"holds no {kind} drawing of {annotator}")
             matched[annotator] = match(folder, files or {}, f"{kind} drawing of {annotator}")
@@ -84,7 +78,7 @@ def gather_inputs(options: CoarseConversion, problems: Problems) -> CoarseInputs
     references: dict[str, Path] = {}
     if options.references is not None:
         folder = options.references
-        files = _collect(problems, lambda: list_images(folder)) or {}
+        files = problems.attempt(list_images, folder) or {}
         references = match(folder, files, "reference")
     annotated = {case for by_case in [*positive.values(), *negative.values(), references] for case in by_case}
     for case in found:
@@ -99,13 +93,5 @@ def gather_inputs(options: CoarseConversion, problems: Problems) -> CoarseInputs
                 )
     names = [case for case in found if case in annotated]
     table = options.patients
-    patients = _collect(problems, lambda: read_patients(table, names)) if table is not None else None
+    patients = problems.attempt(read_patients, table, names) if table is not None else None
     return CoarseInputs({case: found[case] for case in names}, positive, negative, references, patients, left_out)
-
-
-def _collect(problems: Problems, function: Callable[[], Result]) -> Result | None:
-    try:
-        return function()
-    except InvalidInputError as error:
-        problems.extend(error)
-        return None

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from nnunet_weak.annotations import WeakAnnotations
 from nnunet_weak.dataset_conversion.conversion_options import ConversionOptions
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import Problems
 from nnunet_weak.parallel import run_tasks
 from nnunet_weak.raw_dataset import RawDataset, WrittenCase, shortened, target_folder, write_raw_dataset
 
@@ -21,11 +21,7 @@ def find_target(options: ConversionOptions, problems: Problems) -> Path | None:
     """Folder of the data set to be; None for a dry run, or with a problem where it cannot be made."""
     if options.dry_run:
         return None
-    try:
-        return target_folder(options.dataset_id, options.name, overwrite=options.overwrite)
-    except InvalidInputError as error:
-        problems.extend(error)
-        return None
+    return problems.attempt(target_folder, options.dataset_id, options.name, overwrite=options.overwrite)
 
 
 def check_channel_names(options: ConversionOptions, image_channels: int, problems: Problems) -> None:

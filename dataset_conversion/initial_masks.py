@@ -151,10 +151,8 @@ def _read_folder(folder: Path, regions: Sequence[RegionSource], reference: sitk.
 
 def _read_binary(path: Path, reference: sitk.Image, problems: Problems) -> np.ndarray | None:
     """The mask as booleans; None if it is empty or was reported."""
-    try:
-        image = read_label_map(path)
-    except InvalidInputError as error:
-        problems.extend(error)
+    image = problems.attempt(read_label_map, path)
+    if image is None:
         return None
     difference = geometry_difference(reference, image)
     if difference:

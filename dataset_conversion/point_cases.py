@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
-from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
+from nnunet_weak.dataset_conversion.case_steps import files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.point_options import TemplateFit
 from nnunet_weak.dataset_conversion.point_predictions import PredictedCase
 from nnunet_weak.dataset_conversion.point_templates import FittedObject, Templates
-from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import with_geometry_of
 from nnunet_weak.input_channels import (
     lowest_intensities,
@@ -184,6 +184,10 @@ def _fitted(one: ObjectPoints, options: TemplateFit, evidence: sitk.Image | None
     return fit if evidence is None else follow_image(fit, one.points_mm, evidence)
 
 
+def _templates(case: PointCase, image: sitk.Image) -> Templates:
+    return fit_templates(case.objects, image, list(case.classes), case.fit, _evidence(case, image))
+
+
 def _evidence(case: PointCase, image: sitk.Image) -> dict[str, sitk.Image]:
     if case.predicted is not None:
         return case.predicted.probabilities(image)
@@ -209,22 +213,19 @@ def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | No
 
 
 def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
-    problems: list[str] = []
+    problems = Problems()
     try:
         image = read_first_channel(case.images)
     except InvalidInputError as error:
         return CheckedPointCase(case.name, of_case(case.name, error.problems))
     source = case.files[0] if len(case.files) == 1 else None
-    warnings = attempt(problems, lambda: check_points_in_image(PointSet(case.objects, source), image)) or []
+    warnings = problems.attempt(check_points_in_image, PointSet(case.objects, source), image) or []
     templates = None
     if not problems:
-        templates = attempt(
-            problems,
-            lambda: fit_templates(case.objects, image, list(case.classes), case.fit, _evidence(case, image)),
-        )
-    reference = attempt(problems, lambda: read_reference(case, image))
+        templates = problems.attempt(_templates, case, image)
+    reference = problems.attempt(read_reference, case, image)
     if folder is None or problems or templates is None:
-        minima = attempt(problems, lambda: lowest_intensities(case.images, image))
+        minima = problems.attempt(lowest_intensities, case.images, image)
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         files.write_labels(with_geometry_of(templates.labels if reference is None else reference, image))
@@ -235,7 +236,7 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
             files.write_annotation_map(
                 TRUSTED, with_geometry_of(trusted_labels(templates.labels, image, points_mm, gap_mm), image)
             )
-        written = attempt(problems, lambda: write_input_channels(files, case.images, image, layout, None))
+        written = problems.attempt(write_input_channels, files, case.images, image, layout, None)
         minima = None if written is None else written.minima
         if templates.fitted:
             _write_for_looking(folder / TEMPLATES, case, image, templates, reference)

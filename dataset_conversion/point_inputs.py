@@ -9,10 +9,9 @@ Everything that is wrong is collected; nothing is written here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from nnunet_weak.dataset_conversion.cases import discover_cases
 from nnunet_weak.dataset_conversion.patients import read_patients
@@ -22,8 +21,6 @@ from nnunet_weak.images import list_images
 from nnunet_weak.name_matching import suggest
 from nnunet_weak.surface.point_files import POINT_FILE_ENDINGS, point_file_ending, read_points
 from nnunet_weak.surface.points import ObjectPoints
-
-Result = TypeVar("Result")
 
 ONLY_CLASS = "object"
 """Name of the class where there is one and nobody names it."""
@@ -67,11 +64,8 @@ class PointFile:
 def gather_inputs(options: PointConversion, problems: Problems) -> PointInputs:
     """Find all files, match them by case and read the points; problems are noted."""
     found = (
-        _collect(
-            problems,
-            lambda: discover_cases(
-                options.images, channel_suffixes=options.channel_suffixes, layout=options.case_layout
-            ),
+        problems.attempt(
+            discover_cases, options.images, channel_suffixes=options.channel_suffixes, layout=options.case_layout
         )
         or {}
     )
@@ -91,7 +85,7 @@ def gather_inputs(options: PointConversion, problems: Problems) -> PointInputs:
             )
 
     files: dict[str, list[PointFile]] = {}
-    for case, file in _collect(problems, lambda: find_point_files(options.points, list(found))) or []:
+    for case, file in problems.attempt(find_point_files, options.points, list(found)) or []:
         if case is None:
             unmatched(file.path, file.hint, "points")
         else:
@@ -99,7 +93,7 @@ def gather_inputs(options: PointConversion, problems: Problems) -> PointInputs:
     references: dict[str, Path] = {}
     folder = options.references
     if folder is not None:
-        for name, path in (_collect(problems, lambda: list_images(folder)) or {}).items():
+        for name, path in (problems.attempt(list_images, folder) or {}).items():
             if name in found:
                 references[name] = path
             else:
@@ -119,7 +113,7 @@ def gather_inputs(options: PointConversion, problems: Problems) -> PointInputs:
     read = {case: _read_objects(files.get(case, ()), options, problems, warnings) for case in names}
     classes, objects = _named_classes(read, options, problems)
     table = options.patients
-    patients = _collect(problems, lambda: read_patients(table, names)) if table is not None else None
+    patients = problems.attempt(read_patients, table, names) if table is not None else None
     return PointInputs(
         {case: found[case] for case in names},
         objects,
@@ -265,11 +259,3 @@ def _after_case(stem: str, case: str) -> str | None:
     if stem == case:
         return ""
     return stem[len(case) + 1 :] if stem.startswith(case) and stem[len(case)] in "_-." else None
-
-
-def _collect(problems: Problems, function: Callable[[], Result]) -> Result | None:
-    try:
-        return function()
-    except InvalidInputError as error:
-        problems.extend(error)
-        return None

@@ -61,10 +61,8 @@ def find_predictions(
     folder: Path, classes: Iterable[str], cases: Sequence[str], problems: Problems
 ) -> dict[str, PredictedCase]:
     """The probabilities of those cases that have some; what is wrong with the folder is noted."""
-    try:
-        channels = _channels(folder, list(classes))
-    except InvalidInputError as error:
-        problems.extend(error)
+    channels = problems.attempt(_channels, folder, list(classes))
+    if channels is None:
         return {}
     paths = {case: folder / f"{case}.npz" for case in cases}
     missing = [case for case, path in paths.items() if not path.is_file()]

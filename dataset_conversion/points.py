@@ -134,10 +134,7 @@ def _check_templates(fit: TemplateFit, classes: Sequence[str], problems: Problem
         if name not in classes:
             problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(classes)}")
             continue
-        try:
-            read_template(path)
-        except InvalidInputError as error:
-            problems.extend(error)
+        problems.attempt(read_template, path)
     for option, asked in (("--follow-image", fit.follow_image), ("--follow-prediction", fit.follow_prediction)):
         if fit.templates and asked:
             problems.add(option, "is for surfaces fitted from the sphere", "leave it or --templates out")

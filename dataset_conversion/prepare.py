@@ -106,11 +106,7 @@ def prepare(options: Preparation) -> PreparedFiles:
                 f"{len(paths)} image channels, the network was trained with {annotations.channels.images}",
                 "give the channels of the training images, in their order",
             )
-    masks: dict[str, Path] = {}
-    try:
-        masks = find_initial_masks(options.masks, list(found), regions)
-    except InvalidInputError as error:
-        problems.extend(error)
+    masks = problems.attempt(find_initial_masks, options.masks, list(found), regions) or {}
     prior_files: dict[str, Path] = {}
     if annotations.prior is not None and annotations.prior.kind == "file":
         if options.prior_folder is None:

@@ -13,10 +13,10 @@ import SimpleITK as sitk
 
 from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles, label_values
-from nnunet_weak.dataset_conversion.case_steps import attempt, files_in, of_case, read_on_grid, write_unless_spoilt
+from nnunet_weak.dataset_conversion.case_steps import files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.initial_masks import InitialMask, read_initial_mask
 from nnunet_weak.dataset_conversion.region_sources import RegionSource
-from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import left_right_axis, list_images
 from nnunet_weak.input_channels import (
     lowest_intensities,
@@ -100,25 +100,24 @@ def write_case(folder: Path, case: ScoreCase) -> WrittenCase[CheckedCase]:
 
 
 def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
-    problems: list[str] = []
+    problems = Problems()
     try:
         image = read_first_channel(case.images)
     except InvalidInputError as error:
         return CheckedCase(case.name, of_case(case.name, error.problems))
-    mask = attempt(problems, lambda: _read_mask(case, image))
-    reference = attempt(problems, lambda: read_reference(case, image))
+    mask = problems.attempt(_read_mask, case, image)
+    reference = problems.attempt(read_reference, case, image)
     minima: tuple[float, ...] | None = None
     prior: sitk.Image | None = None
     if folder is None or problems or mask is None:
-        minima = attempt(problems, lambda: lowest_intensities(case.images, image))
+        minima = problems.attempt(lowest_intensities, case.images, image)
         if case.prior_file is not None or (case.assess_prior and reference is not None and not problems):
-            prior = attempt(problems, lambda: _prior(case, image, mask))
+            prior = problems.attempt(_prior, case, image, mask)
     else:
         files = CaseFiles(folder, case.name, case.file_ending, image)
         files.write_labels(mask.label_map if reference is None else reference)
-        written = attempt(
-            problems,
-            lambda: write_input_channels(files, case.images, mask.label_map, case.layout, case.prior, case.prior_file),
+        written = problems.attempt(
+            write_input_channels, files, case.images, mask.label_map, case.layout, case.prior, case.prior_file
         )
         if written is not None:
             minima, prior = written.minima, written.prior

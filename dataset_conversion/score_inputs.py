@@ -6,10 +6,9 @@ Everything that is wrong is collected; nothing is written here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from nnunet_weak.dataset_conversion.cases import CaseLayout, discover_cases
 from nnunet_weak.dataset_conversion.initial_masks import find_initial_masks
@@ -20,8 +19,6 @@ from nnunet_weak.dataset_conversion.score_scale import Scale
 from nnunet_weak.dataset_conversion.score_tables import ScoreTable, read_scores
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import list_images
-
-Result = TypeVar("Result")
 
 _ALLOW_MISSING = "or leave out what is incomplete with --allow-missing"
 
@@ -93,9 +90,7 @@ def gather_inputs(
             problems; accept cases without scores.
         report_names: Keep unknown regions of the table for a report, instead of noting them as problems.
     """
-    found = (
-        _collect(problems, lambda: discover_cases(images, channel_suffixes=channel_suffixes, layout=case_layout)) or {}
-    )
+    found = problems.attempt(discover_cases, images, channel_suffixes=channel_suffixes, layout=case_layout) or {}
     left_out: dict[str, str] = {}
     mask_of = _find_each(masks, list(found), regions, problems, left_out if allow_missing else None)
     names = [case for case in found if case not in left_out]
@@ -110,18 +105,16 @@ def gather_inputs(
         names = [case for case in names if case not in left_out]
     reference_of = _find_references(references, names, list(found), regions, problems) if references is not None else {}
     form = table_format or TableFormat()
-    table = _collect(
-        problems,
-        lambda: read_scores(
-            scores,
-            columns=form.columns,
-            scale=form.scale,
-            layout=form.layout,
-            sheet=form.sheet,
-            regions=[region.name for region in regions],
-            cases=list(found) or None,
-            unknown_regions="report" if report_names else "refuse",
-        ),
+    table = problems.attempt(
+        read_scores,
+        scores,
+        columns=form.columns,
+        scale=form.scale,
+        layout=form.layout,
+        sheet=form.sheet,
+        regions=[region.name for region in regions],
+        cases=list(found) or None,
+        unknown_regions="report" if report_names else "refuse",
     )
     if table is not None and found and not allow_missing:
         for name in table.unmatched:
@@ -134,18 +127,10 @@ def gather_inputs(
         for case in table.unscored_cases:
             if case not in reference_of:
                 problems.add(f"{scores}, case '{case}'", "no score for any region", f"score it, {_ALLOW_MISSING}")
-    patient_of = _collect(problems, lambda: read_patients(patients, names)) if patients is not None else None
+    patient_of = problems.attempt(read_patients, patients, names) if patients is not None else None
     return ScoreInputs(
         {case: found[case] for case in names}, mask_of, reference_of, prior_of, table, patient_of, left_out
     )
-
-
-def _collect(problems: Problems, function: Callable[[], Result]) -> Result | None:
-    try:
-        return function()
-    except InvalidInputError as error:
-        problems.extend(error)
-        return None
 
 
 def _find_each(
@@ -180,7 +165,7 @@ def _find_references(
     if not folder.is_dir():
         problems.add(str(folder), "no such folder of reference labels")
         return {}
-    files = _collect(problems, lambda: list_images(folder)) or {}
+    files = problems.attempt(list_images, folder) or {}
     present = {*files, *(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))}
     for name in sorted(present - set(all_cases)):
         if all_cases:
@@ -189,7 +174,7 @@ def _find_references(
 
 
 def _files_of(folder: Path, cases: Sequence[str], problems: Problems) -> tuple[dict[str, Path], list[str]]:
-    files = _collect(problems, lambda: list_images(folder)) or {}
+    files = problems.attempt(list_images, folder) or {}
     return {case: files[case] for case in cases if case in files}, [
         case for case in cases if case not in files
     ] if files else []

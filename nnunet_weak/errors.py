@@ -6,7 +6,11 @@ seven mistakes needs one run to see them and not seven.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import ParamSpec, TypeVar
+
+Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
 
 
 class InvalidInputError(ValueError):
@@ -52,7 +56,7 @@ class Problems:
     def __len__(self) -> int:
         return len(self._found)
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self) -> Iterator[str]:
         return iter(self._found)
 
     def add(self, where: str, what: str, remedy: str = "") -> None:
@@ -60,8 +64,18 @@ class Problems:
         self._found.append(f"{where}: {what}" + (f" (remedy: {remedy})" if remedy else ""))
 
     def extend(self, error: InvalidInputError) -> None:
-        """Take over the problems of an error raised deeper down."""
-        self._found.extend(error.problems)
+        """Take over the problems of an error raised deeper down; what is known already is told once."""
+        self._found.extend(problem for problem in error.problems if problem not in self._found)
+
+    def attempt(
+        self, step: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result | None:
+        """What a step returns; None where it found something wrong, which is taken over."""
+        try:
+            return step(*args, **kwargs)
+        except InvalidInputError as error:
+            self.extend(error)
+            return None
 
     def raise_if_any(self, subject: str = "") -> None:
         """Raise `InvalidInputError` with everything found so far, if anything was."""

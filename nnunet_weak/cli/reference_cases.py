@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import Problems
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -20,14 +20,10 @@ def reference_files(folder: Path, problems: Problems) -> dict[str, Path]:
     """Reference label maps by case."""
     from nnunet_weak.images import list_images
 
-    try:
-        found = list_images(folder)
-    except InvalidInputError as error:
-        problems.extend(error)
-        return {}
-    if not found:
+    found = problems.attempt(list_images, folder)
+    if found == {}:
         problems.add(str(folder), "holds no label maps")
-    return found
+    return found or {}
 
 
 def read_classes(path: Path, classes: Mapping[str, tuple[int, ...]]) -> sitk.Image:

@@ -45,11 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nnunet_weak.surface.points import PointSet
 
     problems = Problems()
-    try:
-        classes = parse_classes(args.classes)
-    except InvalidInputError as error:
-        problems.extend(error)
-        classes = {}
+    classes = problems.attempt(parse_classes, args.classes) or {}
     if args.n < 1:
         problems.add(f"-n {args.n}", "at least one point is needed", "25 is a good number to begin with")
     if not args.noise_mm >= 0:

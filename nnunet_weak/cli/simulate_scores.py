@@ -202,10 +202,7 @@ def _regions_of_dataset(path: Path, problems: Problems) -> tuple[dict[str, tuple
 def _check_options(args: argparse.Namespace, problems: Problems) -> None:
     from nnunet_weak.simulation.scores import check_scoring_options
 
-    try:
-        check_scoring_options(args.mm_per_point, args.step, args.rater_noise)
-    except InvalidInputError as error:
-        problems.extend(error)
+    problems.attempt(check_scoring_options, args.mm_per_point, args.step, args.rater_noise)
     if args.raters > 1 and args.rater_noise == 0:
         problems.add(
             "--raters",
@@ -257,14 +254,10 @@ def _jobs(
 def _images(folder: Path, problems: Problems) -> dict[str, Path]:
     from nnunet_weak.images import list_images
 
-    try:
-        found = list_images(folder)
-    except InvalidInputError as error:
-        problems.extend(error)
-        return {}
-    if not found:
+    found = problems.attempt(list_images, folder)
+    if found == {}:
         problems.add(str(folder), "holds no images")
-    return found
+    return found or {}
 
 
 def _note_missing(folder: Path, kind: str, missing: set[str], problems: Problems) -> None:

@@ -54,11 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nnunet_weak.parallel import default_processes, run_tasks
 
     problems = Problems()
-    try:
-        classes = parse_classes(args.classes)
-    except InvalidInputError as error:
-        problems.extend(error)
-        classes = {}
+    classes = problems.attempt(parse_classes, args.classes) or {}
     for option, value in (("--slices", args.slices), ("--effort", args.effort)):
         if value is not None and value < 1:
             problems.add(f"{option} {value:g}", "at least 1 is needed")

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import random_walker
 
 from nnunet_weak.drawings.fusion import majority_vote
 
@@ -93,6 +92,8 @@ def _probabilities(
     edge_weight: float,
 ) -> NDArray[np.float64]:
     """Probability that each class is reached first, ``(len(classes), y, x)``; 0 outside of the box of all blanks."""
+    from skimage.segmentation import random_walker
+
     # Walkers never leave this box: beyond a voxel around the blanks all is drawn.
     (box,) = ndimage.find_objects(ndimage.binary_dilation(seeds == 0, np.ones((3, 3))).astype(np.uint8))
     deviation = image.std((0, 1))

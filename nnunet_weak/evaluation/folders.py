@@ -171,10 +171,8 @@ def _evaluate(case: _Case) -> _Outcome:
     values |= occurring
     _check_values(case.reference, occurring - {ignore_label}, case.scheme, problems)
     for method, path in case.predictions.items():
-        try:
-            image = read_label_map(path)
-        except InvalidInputError as error:
-            problems.extend(error)
+        image = problems.attempt(read_label_map, path)
+        if image is None:
             continue
         difference = geometry_difference(reference, image)
         if difference:
