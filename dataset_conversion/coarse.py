@@ -19,6 +19,7 @@ from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset_conversion.channel_names import channel_names_from
 from nnunet_weak.dataset_conversion.coarse_cases import (
     NEGATIVE_SUFFIX,
+    SHEETS,
     CheckedCoarseCase,
     CoarseCase,
     check_case,
@@ -110,6 +111,8 @@ def convert(
         say=say,
     )
     if folder is not None:
+        if options.sheets:
+            say(f"Look through {folder / SHEETS} before training.")
         say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} -c 2d --verify_dataset_integrity")
         say(f"Then: nnunet_weak_preprocess -d {options.dataset_id}")
     return folder
@@ -133,6 +136,7 @@ def _coarse_cases(options: CoarseConversion, inputs: CoarseInputs) -> list[Coars
             inputs.references.get(case),
             options.code,
             options.random_walker,
+            options.sheets,
             options.file_ending,
         )
         for case in inputs.images

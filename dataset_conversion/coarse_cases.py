@@ -15,7 +15,7 @@ from nnunet_weak.annotations import ChannelLayout
 from nnunet_weak.case_files import CaseFiles
 from nnunet_weak.dataset_conversion.case_steps import files_in, of_case, read_on_grid, write_unless_spoilt
 from nnunet_weak.dataset_conversion.coarse_drawings import read_drawing
-from nnunet_weak.drawings.codes import DrawingCode, class_numbers
+from nnunet_weak.drawings.codes import IGNORE, DrawingCode, class_numbers
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images import with_geometry_of
@@ -29,6 +29,9 @@ from nnunet_weak.raw_dataset import WrittenCase
 
 NEGATIVE_SUFFIX = "_not"
 """Map `anna` holds what anna drew as being there, map `anna_not` what she drew as not being there."""
+SHEETS = "sheets"
+"""Folder of the raw data set with a picture of each case."""
+_REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class CoarseCase:
         reference: Its reference labels, if it is fully annotated.
         code: What the values of drawings mean.
         carry_on: Whether to add the map of the random walker.
+        sheet: Whether to draw a sheet.
         file_ending: Ending of the files to write.
     """
 
@@ -53,6 +57,7 @@ class CoarseCase:
     reference: Path | None
     code: DrawingCode
     carry_on: bool = False
+    sheet: bool = True
     file_ending: str = ".nii.gz"
 
 
@@ -96,7 +101,7 @@ def check_case(case: CoarseCase) -> CheckedCoarseCase:
 
 
 def write_case(folder: Path, case: CoarseCase) -> WrittenCase[CheckedCoarseCase]:
-    """Check a case and write its images, label map and annotation maps into a raw folder."""
+    """Check a case and write its images, label map, annotation maps and sheet into a raw folder."""
     checked = write_unless_spoilt(folder, partial(_processed, case))
     sources = [*case.images, *case.positive.values(), *case.negative.values(), case.reference]
     return WrittenCase(checked, files_in(sources))
@@ -130,12 +135,28 @@ def _processed(case: CoarseCase, folder: Path | None) -> CheckedCoarseCase:
         for name, array in maps.items():
             if any(drawn[name]):
                 files.write_annotation_map(name, with_geometry_of(array, image))
+        if case.sheet:
+            _draw_sheet(folder / SHEETS, case, image, maps, reference)
         layout = ChannelLayout(len(case.images))
         written = problems.attempt(write_input_channels, files, case.images, image, layout, None)
         minima = None if written is None else written.minima
     return CheckedCoarseCase(
         case.name, of_case(case.name, problems), minima or (), drawn, found.conflicts, case.reference is not None
     )
+
+
+def _draw_sheet(
+    folder: Path, case: CoarseCase, image: sitk.Image, maps: Mapping[str, np.ndarray], reference: np.ndarray | None
+) -> None:
+    from nnunet_weak.dataset_conversion.coarse_sheets import draw_sheet
+
+    titles = {name: f"{name}: is not" if _is_negative(case, name) else f"{name}: is" for name in maps}
+    shown = dict(maps)
+    if reference is not None:
+        shown[_REFERENCE], titles[_REFERENCE] = reference + 1, _REFERENCE
+    folder.mkdir(exist_ok=True)
+    labels = [label for label in case.code.labels if label != IGNORE]
+    draw_sheet(folder / f"{case.name}.png", case.name, image, shown, titles, labels)
 
 
 def read_maps(case: CoarseCase, image: sitk.Image) -> CaseMaps:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from nnunet_weak.dataset_conversion.coarse_cases import NEGATIVE_SUFFIX
 from nnunet_weak.dataset_conversion.conversion_options import (
@@ -33,12 +33,16 @@ class CoarseConversion(ConversionOptions):
         positive: Folder of positive drawings by annotator, in order of precedence for `labelsTr`.
         negative: Folder of negative drawings by annotator.
         random_walker: Whether to add a map in which the drawings are carried on into their blanks.
+        sheets: Draw a sheet of every case.
     """
+
+    not_recorded: ClassVar[frozenset[str]] = ConversionOptions.not_recorded | {"sheets"}
 
     code: DrawingCode
     positive: Mapping[str, Path] = field(default_factory=dict)
     negative: Mapping[str, Path] = field(default_factory=dict)
     random_walker: bool = False
+    sheets: bool = True
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -82,6 +86,7 @@ def parse_options(argv: Sequence[str] | None = None) -> CoarseConversion:
         positive=positive,
         negative=negative,
         random_walker=arguments.random_walker,
+        sheets=not arguments.no_sheets,
     )
 
 
@@ -162,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"add the map {RANDOM_WALKER}: the drawings carried on into their blanks along the image (Grady 2006), in "
         "slices with at least two classes drawn; for scribbles and other drawings with wide blanks",
     )
+    meaning.add_argument("--no-sheets", action="store_true", help="draw no picture of each case")
     add_image_options(
         parser.add_argument_group("images and references"),
         references="reference labels of some cases, values as in the drawings, 0 for background; these cases count as "

@@ -56,7 +56,7 @@ def carry_on_drawings(
         all classes are excluded.
     """
     drawn = majority_vote(positive, num_classes)
-    axis = _slice_axis(drawn, spacing_mm)
+    axis = slice_axis(drawn, spacing_mm)
     in_plane = [spacing for index, spacing in enumerate(spacing_mm) if index != axis]
     relative_spacing = np.array(in_plane) / min(in_plane)
     image = np.moveaxis(np.stack(channels, axis=-1), axis, 0)
@@ -73,8 +73,13 @@ def carry_on_drawings(
     return np.ascontiguousarray(np.moveaxis(result, 0, axis))
 
 
-def _slice_axis(drawn: NDArray[np.integer], spacing_mm: Sequence[float]) -> int:
-    """Axis across the slices that were drawn in: the one with a spacing of its own, else with the fewest drawn in."""
+def slice_axis(drawn: NDArray[np.integer], spacing_mm: Sequence[float]) -> int:
+    """Axis across the slices that were drawn in: the one with a spacing of its own, else with the fewest drawn in.
+
+    Args:
+        drawn: A map, (z, y, x).
+        spacing_mm: Voxel spacing (z, y, x).
+    """
     if 1 in drawn.shape:
         return drawn.shape.index(1)
     others = ((1, 2), (0, 2), (0, 1))

@@ -63,9 +63,10 @@ class Drawings:
         target.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image, str(target))
 
-    def convert(self, *further: str, labels=LABELS, positive=("anna=anna",)) -> int:
+    def convert(self, *further: str, labels=LABELS, positive=("anna=anna",), sheets=False) -> int:
         annotators = [word for text in positive for word in ("--positive", text)]
-        return main(["--images", "images", *annotators, *labels, "-d", "521", "-n", "Organs", "-np", "1", *further])
+        options = ["-d", "521", "-n", "Organs", "-np", "1", *([] if sheets else ["--no-sheets"])]
+        return main(["--images", "images", *annotators, *labels, *options, *further])
 
     @property
     def dataset(self) -> Path:
@@ -198,6 +199,33 @@ def test_a_channel_off_the_grid_is_told_once(drawings, capsys):
     assert drawings.convert("--random-walker") == 2
     told = capsys.readouterr().err
     assert told.count("case_1_0001.nii.gz: not on the grid of case_1_0000.nii.gz") == 1 and "1 problem" in told
+
+
+def test_a_sheet_of_each_case_shows_all_maps(drawings, monkeypatch, capsys):
+    from matplotlib.figure import Figure
+
+    titles: dict[str, list[str]] = {}
+
+    def remember(figure, path, **_):
+        titles[path.name] = [axes.get_title() for axes in figure.axes]
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+    negative = np.full(SHAPE, BLANK, np.uint8)
+    negative[4] = 1
+    drawings.write("no/case_0.nii.gz", negative)
+    drawings.write("references/case_1.nii.gz", np.zeros(SHAPE, np.uint8))
+    options = ("--negative", "anna=no", "--references", "references", "--random-walker")
+    assert drawings.convert(*options, sheets=True) == 0
+    assert "sheets before training" in capsys.readouterr().out
+    assert titles["case_0.png"] == [
+        text
+        for index in (1, 2, 4)  # those with a target in some map
+        for text in (f"slice {index}", "anna: is", "anna_not: is not", "random_walker: is")
+    ]
+    assert titles["case_1.png"][1:3] == ["anna: is", "reference"]
+    titles.clear()
+    assert drawings.convert("--overwrite") == 0 and not titles
+    assert not (drawings.dataset / "sheets").exists()
 
 
 # ---------------------------------------------------------------- 3D Slicer, ITK-SNAP
