@@ -71,6 +71,7 @@ COMPARISONS = {
     "scribbles_not_balanced": ("scribbles_not", "RefineSegBalanced"),
 }
 PARTS = {
+    "scribbles_walker_identity": ("scribbles_walker", "RefineSegIdentity"),
     "scribbles_not_identity": ("scribbles_not", "RefineSegIdentity"),
     "planted_stock": ("planted", "Stock"),
     "planted_refineseg": ("planted", "RefineSeg"),
