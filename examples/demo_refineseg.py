@@ -2,9 +2,8 @@
 
 Two simulated annotators draw the bones roughly, slice by slice: one what is there and what is not, the other, in a
 hurry, what is there. The stock trainer learns from the first one's drawings, with everything blank ignored; RefineSeg
-learns from all of them, and from what a random walker makes of them. Every step is a command that a user would type.
-The network is thin and the schedule short (`examples/trainers/short_schedules.py`), so the figures show that everything
-works, not what the method can do.
+learns from all of them. Every step is a command that a user would type. The network is thin and the schedule short
+(`examples/trainers/short_schedules.py`), so the figures show that everything works, not what the method can do.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def main() -> int:
         "An nnU-Net data set of images and drawings",
         f"nnunet_weak_convert_coarse --images {data}/images --positive anna={drawn}/positive_anna "
         f"--positive ben={drawn}/positive_ben --negative anna={drawn}/negative_anna "
-        "--labels background=0 proximal=1 shaft=2 distal=3 --blank 4 --random-walker --channel-names zscore "
+        "--labels background=0 proximal=1 shaft=2 distal=3 --blank 4 --channel-names zscore "
         f"-d {DATASET_ID} -n BoneDrawings",
     )
     demo.run(
