@@ -1,1 +1,1 @@
-"""Rough drawings: what their values mean, and several annotators' made into one map. No torch here."""
+"""Rough drawings: what their values mean, several annotators' made into one map, blanks filled. No torch here."""

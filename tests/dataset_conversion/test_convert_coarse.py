@@ -173,9 +173,7 @@ def test_drawings_are_carried_on_by_a_random_walker(drawings, capsys):
     drawings.write("references/case_1.nii.gz", np.zeros(SHAPE, np.uint8))
     options = ("--negative", "anna=no", "--references", "references", "--random-walker")
     assert drawings.convert(*options, "--dry-run") == 0
-    assert "random_walker (positive): 2 cases; voxels of background 48, liver" in capsys.readouterr().out.replace(
-        "background 96", "background 48"
-    )
+    assert "random_walker (positive): 2 cases; voxels of background 96, liver" in capsys.readouterr().out
     assert drawings.convert(*options) == 0
     drawn, filled = (drawings.voxels(f"annotationsTr/{name}/case_0.nii.gz") for name in ("anna", "random_walker"))
     assert np.array_equal(filled[drawn > 0], drawn[drawn > 0])
