@@ -68,7 +68,7 @@ def carry_on_drawings(
             reached = _probabilities(image[index], seeds, classes, relative_spacing, edge_weight)
             for one in excluding:
                 reached[one[index] == classes[:, None, None]] = 0
-            taken = np.where(reached.any(0), classes[reached.argmax(0)], 0)
+            taken = np.where(reached.max(0) > 0, classes[reached.argmax(0)], 0)
             result[index] = np.where(seeds > 0, seeds, taken)
     return np.ascontiguousarray(np.moveaxis(result, 0, axis))
 
