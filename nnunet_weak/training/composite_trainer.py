@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 from torch._dynamo import OptimizedModule
@@ -117,6 +119,16 @@ class CompositeTrainer(nnUNetTrainer):
         self.load_training_state(entries)
         if self.has_auxiliary_network:
             self._plain_network.load_auxiliary_state_dict(entries["auxiliary_weights"])
+
+    def run_training(self) -> None:
+        """Stock; where a training fails its data loaders end with it, else the process may wait for them for ever."""
+        try:
+            super().run_training()
+        except BaseException:
+            for loader in (self.dataloader_train, self.dataloader_val):
+                if isinstance(loader, (MultiThreadedAugmenter, NonDetMultiThreadedAugmenter)):
+                    loader._finish()
+            raise
 
     def on_train_start(self) -> None:
         """Stock; a threshold that the checkpoint had ends where training goes on."""

@@ -197,6 +197,23 @@ def test_validation_counts_full_cases_only(trainer_factory, mixed_dataset):
     assert sum(result[name].sum() for name in ("tp_hard", "fp_hard", "fn_hard")) == 0
 
 
+def test_the_data_loaders_end_with_a_training_that_fails(trainer_factory, score_dataset, monkeypatch):
+    trainer = trainer_factory(nnUNetTrainerSCORE, score_dataset)
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    workers = []
+
+    def fail():
+        workers.extend([*trainer.dataloader_train._processes, *trainer.dataloader_val._processes])
+        assert all(worker.is_alive() for worker in workers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "on_epoch_start", fail)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run_training()
+    assert len(workers) == 2 and not any(worker.is_alive() for worker in workers)
+    assert trainer.dataloader_train._processes == []
+
+
 def test_an_epoch_without_foreground_keeps_the_average_finite(trainer_factory, mixed_dataset):
     trainer = trainer_factory(nnUNetTrainerSCORE, mixed_dataset)
     trainer.initialize()
