@@ -166,18 +166,19 @@ def _write_case(folder: Path, case: _FuseCase) -> WrittenCase[None]:
     from nnunet_weak.drawings.fusion import majority_vote, staple
     from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
     from nnunet_weak.images import read_image, read_label_map, with_geometry_of
+    from nnunet_weak.input_channels import further_channels
     from nnunet_weak.raw_dataset import WrittenCase
 
-    channels = [read_image(path) for path in case.images]
-    image = channels[0]
+    image = read_image(case.images[0])
     files = CaseFiles(folder, case.name, case.file_ending, image)
     for channel, path in enumerate(case.images):
-        files.write_image(channel, path, channels[channel])
+        files.write_image(channel, path, image if channel == 0 else read_image(path))
     positive, negative = (
         [sitk.GetArrayFromImage(read_label_map(path)) for path in paths] for paths in (case.positive, case.negative)
     )
     if positive:
         if case.method == RANDOM_WALKER:
+            channels = [image, *further_channels(case.images, image)]
             arrays = [sitk.GetArrayViewFromImage(channel) for channel in channels]
             fused = carry_on_drawings(arrays, positive, negative, case.num_classes, image.GetSpacing()[::-1])
         elif case.method == "staple" and len(positive) > 1:

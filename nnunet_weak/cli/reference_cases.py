@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 
-def reference_files(folder: Path, problems: Problems) -> dict[str, Path]:
-    """Reference label maps by case."""
+def files_by_case(folder: Path, problems: Problems, kind: str = "label maps") -> dict[str, Path]:
+    """Images of a folder by case; what is wrong, and that there are none of the `kind`, is noted."""
     from nnunet_weak.images import list_images
 
     found = problems.attempt(list_images, folder)
     if found == {}:
-        problems.add(str(folder), "holds no label maps")
+        problems.add(str(folder), f"holds no {kind}")
     return found or {}
 
 

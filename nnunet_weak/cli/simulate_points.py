@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from nnunet_weak import __version__
     from nnunet_weak.classes import parse_classes
-    from nnunet_weak.cli.reference_cases import appearing_folder, check_output, reference_files
+    from nnunet_weak.cli.reference_cases import appearing_folder, check_output, files_by_case
     from nnunet_weak.parallel import default_processes, run_tasks
     from nnunet_weak.surface.point_files import write_points
     from nnunet_weak.surface.points import PointSet
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.noise_mm >= 0:
         problems.add(f"--noise-mm {args.noise_mm:g}", "must not be negative")
     check_output(args.output, args.overwrite, problems)
-    files = reference_files(args.references, problems)
+    files = files_by_case(args.references, problems)
     problems.raise_if_any("nnunet_weak_simulate_points")
 
     click = partial(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_weak.cli.console import console_command
+from nnunet_weak.cli.reference_cases import files_by_case
 from nnunet_weak.errors import InvalidInputError, Problems
 
 if TYPE_CHECKING:
@@ -223,8 +224,8 @@ def _check_options(args: argparse.Namespace, problems: Problems) -> None:
 def _jobs(
     args: argparse.Namespace, regions: Mapping[str, tuple[int, ...]], ignored: tuple[int, ...], problems: Problems
 ) -> list[_Job]:
-    masks, references = (_images(folder, problems) for folder in (args.masks, args.references))
-    images = {} if args.images is None else _images(args.images, problems)
+    masks, references = (files_by_case(folder, problems, "images") for folder in (args.masks, args.references))
+    images = {} if args.images is None else files_by_case(args.images, problems, "images")
     # Names of an nnU-Net image folder end in the channel; the priors look at the first one.
     images = {name.removesuffix("_0000"): path for name, path in images.items()} | images
     if masks and references:
@@ -249,15 +250,6 @@ def _jobs(
         for case, mask in masks.items()
         if case in references
     ]
-
-
-def _images(folder: Path, problems: Problems) -> dict[str, Path]:
-    from nnunet_weak.images import list_images
-
-    found = problems.attempt(list_images, folder)
-    if found == {}:
-        problems.add(str(folder), "holds no images")
-    return found or {}
 
 
 def _note_missing(folder: Path, kind: str, missing: set[str], problems: Problems) -> None:

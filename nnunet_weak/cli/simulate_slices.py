@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from nnunet_weak import __version__
     from nnunet_weak.classes import parse_classes
-    from nnunet_weak.cli.reference_cases import appearing_folder, check_output, reference_files
+    from nnunet_weak.cli.reference_cases import appearing_folder, check_output, files_by_case
     from nnunet_weak.parallel import default_processes, run_tasks
 
     problems = Problems()
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if value is not None and value < 1:
             problems.add(f"{option} {value:g}", "at least 1 is needed")
     check_output(args.output, args.overwrite, problems)
-    files = reference_files(args.references, problems)
+    files = files_by_case(args.references, problems)
     problems.raise_if_any("nnunet_weak_simulate_slices")
 
     with appearing_folder(args.output) as folder:

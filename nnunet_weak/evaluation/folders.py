@@ -96,12 +96,10 @@ def _pair(
     problems = Problems()
     folders: dict[str, dict[str, Path]] = {}
     for name, folder in {"": reference, **methods}.items():
-        try:
-            folders[name] = list_images(Path(folder))
-            if not folders[name]:
-                problems.add(str(folder), "no image in this folder")
-        except InvalidInputError as error:
-            problems.extend(error)
+        files = problems.attempt(list_images, Path(folder))
+        if files == {}:
+            problems.add(str(folder), "no image in this folder")
+        folders[name] = files or {}
     problems.raise_if_any("folders")
     references = folders.pop("")
     for name, predictions in folders.items():
