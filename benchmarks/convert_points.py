@@ -2,7 +2,7 @@
 
 Large ellipsoids in noise, points on their surfaces, one process. The yardstick reads the images and writes them, the
 label maps and the maps of trusted voxels, as a converter of a few lines would. The conversion adds all checks, the fit,
-the rasterising, meshes, sheets and SHA-256 sums. Imports are in neither.
+the rasterising, meshes, previews and SHA-256 sums. Imports are in neither.
 
     python benchmarks/convert_points.py --size 512 512 300 --cases 2
 """
@@ -19,11 +19,11 @@ import numpy as np
 import SimpleITK as sitk
 
 # Imported now, so that it is not timed: the converter imports it when it draws.
-import nnunet_weak.dataset_conversion.point_sheets  # noqa: F401
+import nnunet_weak.points.overview  # noqa: F401
 from nnunet_weak.dataset_conversion.points import main as convert
+from nnunet_weak.points.files import write_points
+from nnunet_weak.points.points import ObjectPoints, PointSet
 from nnunet_weak.simulation.points import simulate_points
-from nnunet_weak.surface.point_files import write_points
-from nnunet_weak.surface.points import ObjectPoints, PointSet
 from nnunet_weak.surface.trust import TRUSTED
 
 RADII = (0.4, 0.43, 0.55)  # of half the image, z, y, x

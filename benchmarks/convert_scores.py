@@ -24,7 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from nnunet_weak.volume_files import write_volume
+from nnunet_weak.images.write import write_volume
 
 
 class Seconds(NamedTuple):

@@ -39,9 +39,9 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from nnunet_weak.cli.reference_cases import appearing_folder
-from nnunet_weak.images import with_geometry_of
-from nnunet_weak.simulation.coarse_drawing import transition_matrix_of
+from nnunet_weak.images.read import with_geometry_of
 from nnunet_weak.simulation.planted import Confusion, draw_planted
+from nnunet_weak.simulation.rough_drawing import transition_matrix_of
 
 LABELS = "RV=1 MYO=2 LV=3"
 DRAWN = f"--labels background=0 {LABELS} --blank 4"
@@ -125,13 +125,13 @@ class Benchmark(Runs):
             convert = f"nnunet_weak_fuse -d {self.number(source)} --method {method} -o {self.number(name)} -n {name}"
         else:
             convert = (
-                f"nnunet_weak_convert_coarse --images train/images {self.drawings(name)} {DRAWN} --channel-names MRI "
+                f"nnunet_weak_convert_drawings --images train/images {self.drawings(name)} {DRAWN} --channel-names MRI "
                 f"--patients patients.csv -d {self.number(name)} -n {name}"
             )
         self.make(f"nnUNet_raw/{self.folder(name)}", f"{convert} -np {processes}")
         self.plan(name)
         if name not in FUSED:
-            self.run(f"nnunet_weak_preprocess -d {self.number(name)} -np {processes}")
+            self.run(f"nnunet_weak_preprocess_annotations -d {self.number(name)} -np {processes}")
 
     def drawings(self, name: str) -> str:
         """The converter's options for a data set's drawings, which are made if they have to be."""
@@ -140,7 +140,7 @@ class Benchmark(Runs):
         if name in ("coarse", "two"):
             self.make(
                 "drawings",
-                f"nnunet_weak_simulate_coarse --references train/labels --labels {LABELS} -o drawings --negative "
+                f"nnunet_weak_simulate_drawings --references train/labels --labels {LABELS} -o drawings --negative "
                 f"--annotators anna=typical ben=hasty --seed {self.arguments.seed} -np {self.arguments.np}",
             )
         train, planted = self.work / "train", self.work / "planted"
@@ -158,7 +158,7 @@ class Benchmark(Runs):
             "planted": " ".join(f"--positive {annotator}=planted/{annotator}" for annotator in PLANTED),
             "scribbles": "--positive scribble=train/scribbles",
             "scribbles_not": "--positive scribble=train/scribbles --negative scribble=train/derived "
-            f"--none-of-the-targets {NONE_OF_THE_TARGETS}",
+            f"--not-any-target {NONE_OF_THE_TARGETS}",
         }[name]
 
     def train_and_predict(self, run: str) -> None:
@@ -170,7 +170,7 @@ class Benchmark(Runs):
             output = f"annotators/{run}"
             self.make(
                 f"{output}/annotators.png",
-                f"nnunet_weak_annotators {model} -f {self.fold} -device {self.arguments.device} -o {output}",
+                f"nnunet_weak_report_annotators {model} -f {self.fold} -device {self.arguments.device} -o {output}",
             )
             if name == "planted":
                 print_recovery(self.work / "planted" / "truth.json", self.work / output / "annotators.json")

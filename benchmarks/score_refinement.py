@@ -63,7 +63,8 @@ class Benchmark(Runs):
         trainer = f"nnUNetTrainer{method}_benchmark"
         model = self.train(NAME, trainer)
         self.run(
-            f"nnunet_weak_prepare -i test/images --masks test/masks -m {model} -o imagesTs -np {self.arguments.np}"
+            f"nnunet_weak_prepare_inputs -i test/images --masks test/masks -m {model} -o imagesTs "
+            f"-np {self.arguments.np}"
         )
         self.evaluate(
             {method: self.predict(NAME, trainer, method), "initial": "test/masks"},

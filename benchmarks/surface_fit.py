@@ -28,7 +28,7 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import list_images, with_geometry_of
+from nnunet_weak.images.read import list_images, with_geometry_of
 from nnunet_weak.simulation.points import Sampling, simulate_points
 from nnunet_weak.surface.fit import fit_surface
 from nnunet_weak.surface.image_evidence import follow_image

@@ -56,19 +56,19 @@ METHODS = {
         "Dataset518_StepsRefineSeg",
         ("nnUNetTrainerRefineSeg",),
         (
-            f"nnunet_weak_simulate_coarse --references {{p}}/labels --labels {LABELS} -o {{p}}/drawn --negative "
+            f"nnunet_weak_simulate_drawings --references {{p}}/labels --labels {LABELS} -o {{p}}/drawn --negative "
             "--annotators anna=typical",
-            "nnunet_weak_convert_coarse --images {p}/images --positive anna={p}/drawn/positive_anna --negative "
+            "nnunet_weak_convert_drawings --images {p}/images --positive anna={p}/drawn/positive_anna --negative "
             f"anna={{p}}/drawn/negative_anna --labels background=0 {LABELS} --blank 4 {{d}}",
         ),
-        ("nnunet_weak_preprocess -d {number} -c 3d_fullres",),
+        ("nnunet_weak_preprocess_annotations -d {number} -c 3d_fullres",),
     ),
     "weaknet": Method(
         "Dataset519_StepsWeakNet",
         ("nnUNetTrainerWeakNetNoReconstruction", "nnUNetTrainerWeakNet", "nnUNetTrainerWeakNetTrust"),
         (
             "nnunet_weak_simulate_points --references {p}/labels --classes bone=1,2,3 -n 25 -o {p}/points",
-            "nnunet_weak_convert_points --images {p}/images --points {p}/points --classes bone=1,2,3 --no-sheets {d}",
+            "nnunet_weak_convert_points --images {p}/images --points {p}/points --classes bone=1,2,3 --no-previews {d}",
         ),
     ),
 }

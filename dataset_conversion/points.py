@@ -3,7 +3,7 @@
 `labelsTr` holds the rasterised templates that were fitted to the points; of a fully annotated case it holds the
 reference. `annotationsTr/trusted` holds the templates' classes where they can be trusted (`nnunet_weak.surface.trust`),
 which the paper's method does not use. `templates` holds what a person looks at: a mesh of each object (3D Slicer opens
-them), a sheet of each case, and tables of residuals and effort.
+them), a preview of each case, and tables of residuals and effort.
 
 Everything is checked before anything appears.
 """
@@ -15,28 +15,28 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.dataset_conversion.channel_names import channel_names_from
-from nnunet_weak.dataset_conversion.conversion import (
+from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
+from nnunet_weak.dataset.channel_names import channel_names_from
+from nnunet_weak.dataset.convert import (
     carry_out,
     check_channel_names,
     find_target,
     raw_dataset_of,
 )
-from nnunet_weak.dataset_conversion.point_cases import (
+from nnunet_weak.dataset.raw import RawDataset
+from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.points.cases import (
     TEMPLATES,
     CheckedPointCase,
     PointCase,
     check_case,
     write_case,
 )
-from nnunet_weak.dataset_conversion.point_inputs import PointInputs, gather_inputs
-from nnunet_weak.dataset_conversion.point_options import PointConversion, TemplateFit, parse_options
-from nnunet_weak.dataset_conversion.point_predictions import find_predictions
-from nnunet_weak.dataset_conversion.point_report import template_tables, templates_report, templates_warnings
-from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.raw_dataset import RawDataset
+from nnunet_weak.points.inputs import PointInputs, gather_inputs
+from nnunet_weak.points.options import PointConversion, TemplateFit, parse_options
+from nnunet_weak.points.predictions import find_predictions
+from nnunet_weak.points.report import template_tables, templates_report, templates_warnings
 from nnunet_weak.surface.mesh_template import read_template
 from nnunet_weak.surface.trust import TRUSTED
 
@@ -114,8 +114,8 @@ def convert(
         say=say,
     )
     if folder is not None:
-        if options.sheets:
-            say(f"Look through {folder / TEMPLATES / 'sheets'} before training.")
+        if options.previews:
+            say(f"Look through {folder / TEMPLATES / 'previews'} before training.")
         say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} --verify_dataset_integrity")
     return folder
 
@@ -154,7 +154,7 @@ def _point_cases(options: PointConversion, inputs: PointInputs, problems: Proble
             inputs.classes,
             options.fit,
             options.file_ending,
-            options.sheets,
+            options.previews,
             predicted.get(case),
         )
         for case in inputs.images

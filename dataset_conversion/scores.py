@@ -14,15 +14,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, ErrorType, RegionScore, WeakAnnotations
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.dataset_conversion.channel_names import channel_names_from
-from nnunet_weak.dataset_conversion.conversion import carry_out, check_channel_names, find_target, raw_dataset_of
-from nnunet_weak.dataset_conversion.score_cases import CheckedCase, ScoreCase, check_case, write_case
-from nnunet_weak.dataset_conversion.score_inputs import ScoreInputs, gather_inputs
-from nnunet_weak.dataset_conversion.score_listing import format_matched_table
-from nnunet_weak.dataset_conversion.score_options import ScoreConversion, parse_options
-from nnunet_weak.dataset_conversion.score_report import (
+from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, ErrorType, RegionScore, WeakAnnotations
+from nnunet_weak.dataset.channel_names import channel_names_from
+from nnunet_weak.dataset.convert import carry_out, check_channel_names, find_target, raw_dataset_of
+from nnunet_weak.dataset.raw import RawDataset
+from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.write import voxels_in_header
+from nnunet_weak.scores.cases import CheckedCase, ScoreCase, check_case, write_case
+from nnunet_weak.scores.inputs import ScoreInputs, gather_inputs
+from nnunet_weak.scores.listing import format_matched_table
+from nnunet_weak.scores.options import ScoreConversion, parse_options
+from nnunet_weak.scores.report import (
     MANY_MASK_CHANNELS,
     common_left_right_axis,
     masks_report,
@@ -30,9 +33,6 @@ from nnunet_weak.dataset_conversion.score_report import (
     prior_report,
     provenance_of,
 )
-from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.raw_dataset import RawDataset
-from nnunet_weak.volume_files import voxels_in_header
 
 logger = logging.getLogger(__name__)
 

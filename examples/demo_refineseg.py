@@ -22,12 +22,12 @@ def main() -> int:
     demo.run("Phantoms: CT-like bones", f"nnunet_weak_make_phantoms {data} --cases 16 --test-cases 8")
     demo.run(
         "Two annotators draw roughly",
-        f"nnunet_weak_simulate_coarse --references {data}/labels --labels proximal=1 shaft=2 distal=3 -o {drawn} "
+        f"nnunet_weak_simulate_drawings --references {data}/labels --labels proximal=1 shaft=2 distal=3 -o {drawn} "
         "--annotators anna=typical ben=hasty --negative",
     )
     demo.run(
         "An nnU-Net data set of images and drawings",
-        f"nnunet_weak_convert_coarse --images {data}/images --positive anna={drawn}/positive_anna "
+        f"nnunet_weak_convert_drawings --images {data}/images --positive anna={drawn}/positive_anna "
         f"--positive ben={drawn}/positive_ben --negative anna={drawn}/negative_anna "
         "--labels background=0 proximal=1 shaft=2 distal=3 --blank 4 --channel-names zscore "
         f"-d {DATASET_ID} -n BoneDrawings",
@@ -37,7 +37,7 @@ def main() -> int:
         f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 2d --verify_dataset_integrity -npfp {demo.cores} "
         f"-np {demo.cores}",
     )
-    demo.run("The drawings too", f"nnunet_weak_preprocess -d {DATASET_ID}")
+    demo.run("The drawings too", f"nnunet_weak_preprocess_annotations -d {DATASET_ID}")
     demo.make_thin(DATASET)
     demo.as_channel_zero(data / "test" / "images", folder / "imagesTs")
     for step, trainer in (("Baseline: the stock trainer", STOCK), ("RefineSeg", TRAINER)):
@@ -48,7 +48,7 @@ def main() -> int:
             "-device cpu",
         )
     model = demo.model(DATASET, TRAINER, "2d")
-    demo.run("What was learned about the annotators", f"nnunet_weak_annotators {model} -device cpu")
+    demo.run("What was learned about the annotators", f"nnunet_weak_report_annotators {model} -device cpu")
     demo.run(
         "Held-out cases: RefineSeg against the stock trainer",
         f"nnunet_weak_evaluate {folder}/{TRAINER} {data}/test/labels --baseline stock={folder}/{STOCK} "

@@ -37,7 +37,8 @@ def main() -> int:
     model = demo.model(DATASET, TRAINER, "3d_fullres")
     demo.run(
         "Input channels of the held-out cases",
-        f"nnunet_weak_prepare -i {data}/test/images --masks {data}/test/initial_masks -m {model} -o {folder}/imagesTs",
+        f"nnunet_weak_prepare_inputs -i {data}/test/images --masks {data}/test/initial_masks -m {model} "
+        f"-o {folder}/imagesTs",
     )
     demo.run(
         "Prediction",

@@ -57,7 +57,7 @@ def main() -> int:
         f"--output {folder}/evaluation --labels bone=1,2,3 --report",
     )
     templates = demo.raw / DATASET / "templates"
-    print(f"\nThe report: {folder}/evaluation/evaluation.html, the templates: {templates}/sheets")
+    print(f"\nThe report: {folder}/evaluation/evaluation.html, the templates: {templates}/previews")
     return 0
 
 

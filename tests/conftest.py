@@ -164,7 +164,7 @@ def mixed_dataset(workplace: Workplace) -> str:
 def drawings_dataset(workplace: Workplace) -> str:
     """A RefineSeg data set: anna draws what is and is not there, ben every other slice, a random walker carries
     on; two cases are full."""
-    from nnunet_weak.cli.simulate_coarse import main as simulate_coarse
+    from nnunet_weak.cli.simulate_drawings import main as simulate_drawings
 
     phantoms = workplace.root / "phantoms"
     drawn = workplace.root / "drawings"
@@ -177,7 +177,9 @@ def drawings_dataset(workplace: Workplace) -> str:
         "distal=3",
         "--negative",
     ]
-    assert simulate_coarse([*arguments, "-o", str(drawn), "--annotators", "anna=typical", "ben=hasty", "-np", "1"]) == 0
+    assert (
+        simulate_drawings([*arguments, "-o", str(drawn), "--annotators", "anna=typical", "ben=hasty", "-np", "1"]) == 0
+    )
     names = sorted(path.name for path in (phantoms / "labels").iterdir())
     references = phantoms / "last_references"
     references.mkdir()
@@ -185,13 +187,13 @@ def drawings_dataset(workplace: Workplace) -> str:
         (references / name).write_bytes((phantoms / "labels" / name).read_bytes())
     (drawn / "positive_ben" / names[0]).unlink()
     workplace.run(
-        f"nnunet_weak_convert_coarse --images {phantoms}/images --positive anna={drawn}/positive_anna "
+        f"nnunet_weak_convert_drawings --images {phantoms}/images --positive anna={drawn}/positive_anna "
         f"--positive ben={drawn}/positive_ben --negative anna={drawn}/negative_anna --references {references} "
         "--labels background=0 proximal=1 shaft=2 distal=3 --blank 4 --random-walker --channel-names zscore -d 521 "
         "-n Drawings -np 1"
     )
     dataset = plan(workplace, "Dataset521_Drawings", "2d 3d_fullres")
-    workplace.run("nnunet_weak_preprocess -d 521 -np 1")
+    workplace.run("nnunet_weak_preprocess_annotations -d 521 -np 1")
     return dataset
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_weak.dataset_conversion.coarse import main
+from nnunet_weak.dataset_conversion.drawings import main
 
 SHAPE = (5, 6, 8)  # z, y, x
 BLANK = 9
@@ -55,9 +55,9 @@ class DrawingStudy:
         target.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image, str(target))
 
-    def convert(self, *further: str, labels=LABELS, positive=("anna=anna",), sheets=False) -> int:
+    def convert(self, *further: str, labels=LABELS, positive=("anna=anna",), previews=False) -> int:
         annotators = [word for text in positive for word in ("--positive", text)]
-        options = ["-d", "521", "-n", "Organs", "-np", "1", *([] if sheets else ["--no-sheets"])]
+        options = ["-d", "521", "-n", "Organs", "-np", "1", *([] if previews else ["--no-previews"])]
         return main(["--images", "images", *annotators, *labels, *options, *further])
 
     @property

@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunet_weak.dataset_conversion.points import main
-from nnunet_weak.surface.point_files import write_points
-from nnunet_weak.surface.points import ObjectPoints, PointSet
+from nnunet_weak.points.files import write_points
+from nnunet_weak.points.points import ObjectPoints, PointSet
 
 SIZE = (24, 20, 9)  # x, y, z
 SPACING = (1.0, 1.25, 2.5)

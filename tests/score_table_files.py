@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_weak.dataset_conversion.score_tables import ScoreTable, read_scores
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.scores.table import ScoreTable, read_scores
 
 LONG = """case,region,quality,error
 case_01,proximal,3,under

@@ -60,8 +60,8 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         if not maps:
             raise InvalidInputError(
                 f"{self.plans_manager.dataset_name}: dataset.json names no annotation maps, and {type(self).__name__} "
-                "learns from nothing else (remedy: convert drawings with nnunet_weak_convert_coarse, or train a stock "
-                "trainer)"
+                "learns from nothing else (remedy: convert drawings with nnunet_weak_convert_drawings, or train a "
+                "stock trainer)"
             )
         patch_size = self.configuration_manager.patch_size
         learned = [name for name, kind in maps.items() if kind == "negative" and self.learned_complementary]
@@ -77,7 +77,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
         return AnnotatedOutput(heads)
 
     def training_state(self) -> dict[str, Any]:
-        """Also what the annotation heads are like, for `nnunet_weak_annotators`."""
+        """Also what the annotation heads are like, for `nnunet_weak_report_annotators`."""
         heads = self._plain_network.auxiliary.heads
         facts = {"strategies": list(heads.strategies), "per_image": heads.per_image}
         return {**super().training_state(), HEADS_KEY: facts}

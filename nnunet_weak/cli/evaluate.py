@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "patients": str(arguments.patients) if arguments.patients else None,
     }
     if arguments.report:
-        from nnunet_weak.report import report_html
+        from nnunet_weak.evaluation.report import report_html
 
         labels = dict(scheme.labels) if scheme else {str(label): (int(label),) for label in frame["label"].unique()}
         page = report_html(frame, summary, comparisons, settings, labels=labels, images=arguments.images)
@@ -227,7 +227,7 @@ def _scheme(arguments: argparse.Namespace) -> LabelScheme | None:
 def _read_patients(path: Path, methods: dict[str, Path], reference: Path) -> dict[str, str]:
     import csv
 
-    from nnunet_weak.images import list_images
+    from nnunet_weak.images.read import list_images
 
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file")

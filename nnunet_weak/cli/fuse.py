@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.cli.preprocess import dataset_folder
+from nnunet_weak.cli.preprocess_annotations import dataset_folder
 from nnunet_weak.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from nnunet_weak.raw_dataset import WrittenCase
+    from nnunet_weak.dataset.raw import WrittenCase
 
 _EPILOG = """\
 example: the baseline that RefineSeg is to be compared with, where there are several annotators
@@ -87,10 +87,10 @@ def fuse_dataset(
     Raises:
         InvalidInputError: The data set has no positive drawings, or the new one exists.
     """
-    from nnunet_weak.annotations import WeakAnnotations
+    from nnunet_weak.dataset.annotations import WeakAnnotations
+    from nnunet_weak.dataset.raw import RawDataset, shortened, target_folder, write_raw_dataset
     from nnunet_weak.drawings.random_walker import RANDOM_WALKER
     from nnunet_weak.parallel import default_processes
-    from nnunet_weak.raw_dataset import RawDataset, shortened, target_folder, write_raw_dataset
 
     source = dataset_folder(dataset, "nnUNet_raw")
     annotations = WeakAnnotations.read(source)
@@ -162,12 +162,12 @@ def _write_case(folder: Path, case: _FuseCase) -> WrittenCase[None]:
     import numpy as np
     import SimpleITK as sitk
 
-    from nnunet_weak.case_files import CaseFiles
+    from nnunet_weak.dataset.case_files import CaseFiles
+    from nnunet_weak.dataset.input_channels import further_channels
+    from nnunet_weak.dataset.raw import WrittenCase
     from nnunet_weak.drawings.fusion import majority_vote, staple
     from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
-    from nnunet_weak.images import read_image, read_label_map, with_geometry_of
-    from nnunet_weak.input_channels import further_channels
-    from nnunet_weak.raw_dataset import WrittenCase
+    from nnunet_weak.images.read import read_image, read_label_map, with_geometry_of
 
     image = read_image(case.images[0])
     files = CaseFiles(folder, case.name, case.file_ending, image)

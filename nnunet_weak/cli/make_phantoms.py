@@ -132,9 +132,9 @@ def _write_case(job: tuple[Path, bool, int, int, tuple[int, int, int]]) -> tuple
     """Write the files of one case; returns its rows of scores.csv and the Dice of its initial mask."""
     import SimpleITK as sitk
 
+    from nnunet_weak.images.write import write_volume
     from nnunet_weak.simulation.phantoms import REGIONS, make_phantom
     from nnunet_weak.simulation.scores import score_rows, simulate_scores
-    from nnunet_weak.volume_files import write_volume
 
     folder, test, index, seed, size = job
     name = f"{'test' if test else 'train'}_{index:03d}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def files_by_case(folder: Path, problems: Problems, kind: str = "label maps") -> dict[str, Path]:
     """Images of a folder by case; what is wrong, and that there are none of the `kind`, is noted."""
-    from nnunet_weak.images import list_images
+    from nnunet_weak.images.read import list_images
 
     found = problems.attempt(list_images, folder)
     if found == {}:
@@ -31,7 +31,7 @@ def read_classes(path: Path, classes: Mapping[str, tuple[int, ...]]) -> sitk.Ima
     import numpy as np
     import SimpleITK as sitk
 
-    from nnunet_weak.images import read_label_map, with_geometry_of
+    from nnunet_weak.images.read import read_label_map, with_geometry_of
 
     image = read_label_map(path)
     values = sitk.GetArrayViewFromImage(image)

@@ -13,7 +13,7 @@ from nnunet_weak.cli.console import console_command
 from nnunet_weak.errors import InvalidInputError, Problems
 
 if TYPE_CHECKING:
-    from nnunet_weak.surface.points import ObjectPoints
+    from nnunet_weak.points.points import ObjectPoints
 
 _EPILOG = """\
 example: 25 clicks on each liver and spleen, then the data set for Weak-Net
@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
 
     from nnunet_weak import __version__
-    from nnunet_weak.classes import parse_classes
     from nnunet_weak.cli.reference_cases import appearing_folder, check_output, files_by_case
+    from nnunet_weak.dataset.classes import parse_classes
     from nnunet_weak.parallel import default_processes, run_tasks
-    from nnunet_weak.surface.point_files import write_points
-    from nnunet_weak.surface.points import PointSet
+    from nnunet_weak.points.files import write_points
+    from nnunet_weak.points.points import PointSet
 
     problems = Problems()
     classes = problems.attempt(parse_classes, args.classes) or {}
@@ -106,8 +106,8 @@ def _click(
     import SimpleITK as sitk
 
     from nnunet_weak.cli.reference_cases import read_classes, seed_of
+    from nnunet_weak.points.points import ObjectPoints
     from nnunet_weak.simulation.points import simulate_points
-    from nnunet_weak.surface.points import ObjectPoints
 
     case, path = file
     try:

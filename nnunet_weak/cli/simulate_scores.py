@@ -104,7 +104,7 @@ def _score_case(job: _Job) -> _Scored:
     import numpy as np
     import SimpleITK as sitk
 
-    from nnunet_weak.images import geometry_difference, read_image, read_label_map
+    from nnunet_weak.images.read import geometry_difference, read_image, read_label_map
     from nnunet_weak.simulation.prior_check import assess_priors
     from nnunet_weak.simulation.scores import rater_rng, score_rows, simulate_scores
 

@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
 
     from nnunet_weak import __version__
-    from nnunet_weak.classes import parse_classes
     from nnunet_weak.cli.reference_cases import appearing_folder, check_output, files_by_case
+    from nnunet_weak.dataset.classes import parse_classes
     from nnunet_weak.parallel import default_processes, run_tasks
 
     problems = Problems()
@@ -108,8 +108,8 @@ def _draw(
     import SimpleITK as sitk
 
     from nnunet_weak.cli.reference_cases import read_classes, seed_of
+    from nnunet_weak.images.write import write_volume
     from nnunet_weak.simulation.slices import simulate_slices
-    from nnunet_weak.volume_files import write_volume
 
     case, path = file
     try:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.evaluation.labels import LabelScheme
 from nnunet_weak.evaluation.metrics import evaluate_case, label_boxes
-from nnunet_weak.images import geometry_difference, list_images, read_label_map
+from nnunet_weak.images.read import geometry_difference, list_images, read_label_map
 from nnunet_weak.parallel import run_tasks
 
 logger = logging.getLogger(__name__)

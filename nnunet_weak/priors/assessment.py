@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import geometry_difference
+from nnunet_weak.images.read import geometry_difference
 from nnunet_weak.priors.neighbourhood import signed_depth_mm
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import geometry_difference, read_image, with_geometry_of
+from nnunet_weak.images.read import geometry_difference, read_image, with_geometry_of
 from nnunet_weak.priors.body import filled_nonzero_region
 from nnunet_weak.priors.global_intensity import gradient_prior, otsu_prior
 from nnunet_weak.priors.local import local_prior

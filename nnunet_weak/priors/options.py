@@ -24,7 +24,7 @@ class PriorOptions:
         air_threshold: Intensity up to which a voxel is air (`otsu`, `gradient`); None finds it from the image.
         sigma_mm: Standard deviation of the Gaussian under the gradient (`gradient`).
         core_mm: Voxels this near to the mask's boundary may well be wrong and teach nothing (`posterior`).
-        shell_mm: How far around the mask its surroundings are learnt from (`local`, `posterior`).
+        shell_mm: How far around the mask its surroundings are learned from (`local`, `posterior`).
         reach_mm: Farther than this from the mask P is 0 (`local`, `posterior`).
         locality_mm: Standard deviation of the window in which intensities are compared; 0 takes a region as a whole
             (`posterior`).

@@ -38,7 +38,7 @@ def posterior_prior(
 ) -> np.ndarray:
     """P = p_in / (p_in + p_out) at each voxel's intensity, in windows of standard deviation `locality_mm`.
 
-    p_in is learnt deeper than `core_mm` in the region and p_out farther than that from it, up to `shell_mm`. A region
+    p_in is learned deeper than `core_mm` in the region and p_out farther than that from it, up to `shell_mm`. A region
     too thin or too crowded for that uses all of itself, or all of its shell.
 
     Args:

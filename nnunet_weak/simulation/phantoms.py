@@ -21,9 +21,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import with_geometry_of
+from nnunet_weak.images.read import with_geometry_of
 from nnunet_weak.simulation.bone_shape import LongBone
-from nnunet_weak.simulation.coarse_errors import CoarseErrors, coarse_mask
+from nnunet_weak.simulation.mask_errors import MaskErrors, coarse_mask
 from nnunet_weak.simulation.smooth_fields import FloatArray, smooth_field
 
 #: Label value of each region, in every phantom.
@@ -47,7 +47,7 @@ class Phantom:
     image: sitk.Image
     labels: sitk.Image
     initial_mask: sitk.Image
-    errors: CoarseErrors
+    errors: MaskErrors
 
 
 def make_phantom(seed: int | Sequence[int], size: tuple[int, int, int] = DEFAULT_SIZE) -> Phantom:
@@ -76,7 +76,7 @@ def make_phantom(seed: int | Sequence[int], size: tuple[int, int, int] = DEFAULT
     regions = np.full(bone_mm.shape, REGIONS["shaft"], dtype=np.uint8)
     regions[position[2] > bone.proximal_from_mm] = REGIONS["proximal"]
     regions[position[2] < bone.distal_to_mm] = REGIONS["distal"]
-    errors = CoarseErrors.random(error_rng)
+    errors = MaskErrors.random(error_rng)
     mask = coarse_mask(bone, position, bone_mm, smooth_mm, neighbours_mm, errors, error_rng)
     return Phantom(
         image=with_geometry_of(image, grid),

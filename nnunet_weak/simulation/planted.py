@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from nnunet_weak.simulation.coarse_drawing import CoarseDrawing, blank_drawing, drawn_counts
+from nnunet_weak.simulation.rough_drawing import RoughDrawing, blank_drawing, drawn_counts
 from nnunet_weak.simulation.rough_outlines import distance_mm, patches
 
 
@@ -38,7 +38,7 @@ def draw_planted(
     num_classes: int,
     seed: int,
     blank_share: float = 0.0,
-) -> CoarseDrawing:
+) -> RoughDrawing:
     """Draw every voxel, with known mistakes: the planted annotator of an experiment on transition matrices.
 
     All confusions refer to the true labels; a later one overrides an earlier one where both apply. The result's
@@ -65,4 +65,4 @@ def draw_planted(
         field = patches(label_map.shape, spacing_mm, wavelength_mm, np.random.default_rng([seed, 0]))
         annotation[field < special.ndtri(blank_share)] = 0
     class_voxels = np.bincount(label_map.ravel(), minlength=num_classes)
-    return CoarseDrawing(annotation, "positive", drawn_counts(annotation, label_map, num_classes), class_voxels)
+    return RoughDrawing(annotation, "positive", drawn_counts(annotation, label_map, num_classes), class_voxels)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from nnunet_weak.images import with_geometry_of
+from nnunet_weak.images.read import with_geometry_of
 from nnunet_weak.priors import BandAssessment, PriorKind, PriorOptions, assess_in_band, boundary_prior
 from nnunet_weak.simulation.scores import Labels
 

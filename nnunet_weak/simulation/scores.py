@@ -29,7 +29,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunet_weak.annotations import BEST_QUALITY, ErrorType, RegionScore, error_name
+from nnunet_weak.dataset.annotations import BEST_QUALITY, ErrorType, RegionScore, error_name
 from nnunet_weak.errors import InvalidInputError, Problems
 
 Labels = Mapping[str, int | Sequence[int]]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from skimage.measure import find_contours
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import with_geometry_of
+from nnunet_weak.images.read import with_geometry_of
 
 
 @dataclass(frozen=True)

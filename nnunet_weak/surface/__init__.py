@@ -1,4 +1,1 @@
-"""Points in and out, the surface through them, and its mask: the template of Weak-Net. World coordinates are LPS mm.
-
-No torch here.
-"""
+"""Geometry of surfaces: fitted to points, rasterised, written as meshes; world is LPS in mm. No torch here."""

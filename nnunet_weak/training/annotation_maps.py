@@ -26,7 +26,7 @@ from nnunetv2.preprocessing.resampling.default_resampling import compute_new_sha
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunet_weak.annotations import WeakAnnotations
+from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.parallel import run_tasks
 
@@ -194,7 +194,7 @@ def _preprocess_case(case: _Case) -> tuple[int, tuple[str, ...]]:
             state = "is stale" if entry.target.is_file() else "has not been preprocessed"
             problems.append(
                 f"{entry.target}: the annotation map '{entry.name}' of case '{entry.case}' {state}, and its source "
-                f"{entry.source} is not there (remedy: run nnunet_weak_preprocess where the raw data set is)"
+                f"{entry.source} is not there (remedy: run nnunet_weak_preprocess_annotations where the raw data is)"
             )
             continue
         array, _ = plans.image_reader_writer_class().read_seg(str(entry.source))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nnunet_weak.annotations import WeakAnnotations
+from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.drawings.fusion import staple
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.errors import InvalidInputError
@@ -223,7 +223,7 @@ def measure_annotators(
         if missing:
             raise InvalidInputError(
                 f"{folder}, case '{case}': the maps {', '.join(missing)} are not preprocessed (remedy: run "
-                "nnunet_weak_preprocess)"
+                "nnunet_weak_preprocess_annotations)"
             )
         drawings = {name: np.asarray(open_map(folder, name, case)[:])[0] for name in maps_of_case[case]}
         data = np.asarray(dataset.load_case(case)[0][:])

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnunet_weak.annotations import WeakAnnotations
+from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.training.checkpoints import KEY
 from nnunet_weak.training.threshold import DEFAULT_GAMMA, ENTRY, final_bias_names, logit_shift

@@ -23,7 +23,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import autocast, nn
 from torch import distributed as dist
 
-from nnunet_weak.annotations import BLOCK, WeakAnnotations, without_cases
+from nnunet_weak.dataset.annotations import BLOCK, WeakAnnotations, without_cases
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.training.annotation_maps import maps_of, preprocess_maps
 from nnunet_weak.training.loss_terms import LossTermsTrainer, step_result

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from nnunet_weak.annotations import ErrorType, error_name
 from nnunet_weak.cli.make_phantoms import main
-from nnunet_weak.images import geometry_difference, list_images
+from nnunet_weak.dataset.annotations import ErrorType, error_name
+from nnunet_weak.images.read import geometry_difference, list_images
 
 SMALL = ["--cases", "3", "--test-cases", "2", "--size", "26", "24", "30"]
 
@@ -113,7 +113,7 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full_disk(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nnunet_weak.volume_files.write_volume", full_disk)
+    monkeypatch.setattr("nnunet_weak.images.write.write_volume", full_disk)
     assert main([str(tmp_path / "data"), *SMALL, "-np", "1"]) == 1
     assert not list(tmp_path.iterdir())
 

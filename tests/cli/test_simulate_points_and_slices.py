@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from nnunet_weak.cli.simulate_points import main as simulate_points
 from nnunet_weak.cli.simulate_slices import main as simulate_slices
-from nnunet_weak.surface.point_files import read_points
+from nnunet_weak.points.files import read_points
 
 SHAPE = (8, 12, 14)  # z, y, x
 

@@ -74,7 +74,7 @@ def test_prediction_without_the_package_is_byte_equal(workplace, interrupted, ba
 
 def test_annotators_are_reported(workplace, interrupted):
     fold = interrupted[0]
-    printed = workplace.run(f"nnunet_weak_annotators {fold.parent} -f 0 -device cpu")
+    printed = workplace.run(f"nnunet_weak_report_annotators {fold.parent} -f 0 -device cpu")
     assert "anna_not (negative)" in printed and "agreement" in printed
     record = json.loads((fold / "annotators.json").read_text())
     assert record["labels"] == ["background", "proximal", "shaft", "distal"]

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from nnunet_weak.annotations import WeakAnnotations
+from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.trainers import nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction, nnUNetTrainerWeakNetTrust
 from nnunet_weak.training.composite import CompositeNetwork
 from nnunet_weak.training.threshold import set_threshold, threshold_of
@@ -95,7 +95,7 @@ def test_the_data_set_holds_templates_and_what_a_person_looks_at(workplace, data
     assert len(annotations.fully_annotated_cases) == 2 and dict(annotations.maps) == {"trusted": "positive"}
     rows = list(csv.DictReader((raw / "templates" / "objects.csv").open()))
     assert len(rows) == 6 and all(row["points"] == "20" for row in rows)
-    assert {path.stem for path in (raw / "templates" / "sheets").iterdir()} == set(annotations.cases)
+    assert {path.stem for path in (raw / "templates" / "previews").iterdir()} == set(annotations.cases)
     weak = sorted(set(annotations.cases) - set(annotations.fully_annotated_cases))
     for case in weak:
         template = sitk.GetArrayFromImage(sitk.ReadImage(str(raw / "labelsTr" / f"{case}.nii.gz")))

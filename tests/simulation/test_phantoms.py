@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunet_weak.annotations import ErrorType
+from nnunet_weak.dataset.annotations import ErrorType
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images import geometry_difference
+from nnunet_weak.images.read import geometry_difference
 from nnunet_weak.simulation.phantom_preview import save_preview
 from nnunet_weak.simulation.phantoms import REGIONS, Phantom, make_phantom
 from nnunet_weak.simulation.scores import simulate_scores

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_weak.annotations import ErrorType, RegionScore
+from nnunet_weak.dataset.annotations import ErrorType, RegionScore
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.simulation.scores import (
     SurfaceError,

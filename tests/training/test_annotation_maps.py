@@ -14,7 +14,7 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_weak.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
+from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.training.annotation_maps import maps_of, open_map, preprocess_array, preprocess_maps
 from nnunet_weak.training.stacked_dataset import AnnotationMapDataset, InsideChannelDataset

@@ -213,8 +213,8 @@ def test_ablations_change_what_they_say(trainer_factory, drawings_dataset):
     assert terms_of(no_regulariser, batch_of(no_regulariser, case))["regulariser"] == 0
     assert terms_of(no_negatives, batch_of(no_negatives, case))["negative anna_not"] == 0
     learned = make(nnUNetTrainerRefineSegLearnedComplementary)
-    learnt = [logits.requires_grad for logits in learned.network.auxiliary.heads.complementary_logits]
-    assert learnt == [name == "anna_not" for name in MAPS]
+    learned = [logits.requires_grad for logits in learned.network.auxiliary.heads.complementary_logits]
+    assert learned == [name == "anna_not" for name in MAPS]
     assert isinstance(make(nnUNetTrainerRefineSegSGD).optimizer, torch.optim.SGD)
     optimizer = make(nnUNetTrainerRefineSeg).optimizer
     assert isinstance(optimizer, torch.optim.AdamW)
@@ -248,7 +248,7 @@ def test_missing_maps_are_made_when_training_starts(trainer_factory, drawings_da
     raw = workplace.root / "nnUNet_raw" / drawings_dataset / "annotationsTr"
     raw.rename(raw.with_name("away"))
     try:
-        with pytest.raises(InvalidInputError, match="anna_not(.|\n)*nnunet_weak_preprocess"):
+        with pytest.raises(InvalidInputError, match="anna_not(.|\n)*nnunet_weak_preprocess_annotations"):
             trainer.get_tr_and_val_datasets()
     finally:
         raw.with_name("away").rename(raw)
@@ -268,7 +268,7 @@ def test_without_maps_there_is_nothing_to_learn(trainer_factory, drawings_datase
     raw.write_text(json.dumps(bare))
     try:
         trainer = trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, "2d", dataset_json=bare)
-        with pytest.raises(InvalidInputError, match="no annotation maps(.|\n)*nnunet_weak_convert_coarse"):
+        with pytest.raises(InvalidInputError, match="no annotation maps(.|\n)*nnunet_weak_convert_drawings"):
             trainer.initialize()
     finally:
         raw.write_text(original)

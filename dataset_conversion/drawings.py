@@ -1,0 +1,191 @@
+"""From images and rough drawings to an nnU-Net raw data set for RefineSeg.
+
+`annotationsTr/MAP` holds every drawing, positive and negative, one map for each annotator and kind (0 = blank, k + 1 =
+class k). `labelsTr` holds the first positive drawing of a case with nnU-Net's `ignore` label where it is blank, so that
+the stock trainer on the same data is the baseline; of a fully annotated case it holds the reference.
+
+Everything is checked before anything appears.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nnunet_weak.cli.console import console_command
+from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
+from nnunet_weak.dataset.channel_names import channel_names_from
+from nnunet_weak.dataset.convert import (
+    carry_out,
+    check_channel_names,
+    find_target,
+    raw_dataset_of,
+)
+from nnunet_weak.dataset.raw import RawDataset
+from nnunet_weak.drawings.cases import (
+    NEGATIVE_SUFFIX,
+    PREVIEWS,
+    CheckedDrawingsCase,
+    DrawingsCase,
+    check_case,
+    write_case,
+)
+from nnunet_weak.drawings.inputs import DrawingsInputs, gather_inputs
+from nnunet_weak.drawings.options import DrawingsConversion, parse_options
+from nnunet_weak.drawings.random_walker import RANDOM_WALKER
+from nnunet_weak.drawings.report import (
+    channel_warnings,
+    conflicts_report,
+    drawings_report,
+    drawings_warnings,
+)
+from nnunet_weak.errors import InvalidInputError, Problems
+
+logger = logging.getLogger(__name__)
+
+
+def convert(
+    options: DrawingsConversion, say: Callable[[str], None] = logger.info, command: Sequence[str] = ()
+) -> Path | None:
+    """Check all inputs, report on them, and write the data set.
+
+    Args:
+        options: What to convert.
+        say: Takes the lines of the report.
+        command: The command line, for the record.
+
+    Returns:
+        The folder of the data set; None after a dry run.
+
+    Raises:
+        InvalidInputError: Everything that is wrong with the inputs, in one list; nothing was written.
+        OSError: The disk is full, for example; nothing was written.
+    """
+    problems = Problems()
+    target = find_target(options, problems)
+    inputs = gather_inputs(options, problems)
+    cases = _drawing_cases(options, inputs)
+    if not cases and not len(problems):
+        problems.add(str(options.images), "no case has both images and a drawing", "compare the names")
+    check_channel_names(options, len(next(iter(inputs.images.values()), ())), problems)
+
+    def describe(checked: Sequence[CheckedDrawingsCase]) -> RawDataset:
+        for case in checked:
+            problems.extend(InvalidInputError(case.problems))
+        names = _report(options, inputs, [case for case in checked if not case.problems], say)
+        problems.raise_if_any("RefineSeg data set, nothing was written")
+        return raw_dataset_of(
+            options,
+            names,
+            options.code.labels,
+            _annotations(options, checked, len(names)),
+            inputs.patients,
+            command,
+            {
+                "left_out": dict(inputs.left_out),
+                "conflicting_voxels": {case.name: dict(case.conflicts) for case in checked if case.conflicts},
+                "drawn_voxels": {
+                    case.name: {name: list(counts) for name, counts in case.drawn.items()} for case in checked
+                },
+            },
+        )
+
+    folder = carry_out(
+        options,
+        target,
+        problems,
+        cases,
+        check_case=check_case,
+        write_case=write_case,
+        describe=describe,
+        description="Checking",
+        input_roots={
+            "images": options.images,
+            "references": options.references,
+            **{f"positive {name}": path for name, path in options.positive.items()},
+            **{f"negative {name}": path for name, path in options.negative.items()},
+        },
+        further_inputs=(options.patients,),
+        say=say,
+    )
+    if folder is not None:
+        if options.previews:
+            say(f"Look through {folder / PREVIEWS} before training.")
+        say(f"Next: nnUNetv2_plan_and_preprocess -d {options.dataset_id} -c 2d --verify_dataset_integrity")
+        say(f"Then: nnunet_weak_preprocess_annotations -d {options.dataset_id}")
+    return folder
+
+
+@console_command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `nnunet_weak_convert_drawings`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    convert(parse_options(arguments), print, ["nnunet_weak_convert_drawings", *arguments])
+    return 0
+
+
+def _drawing_cases(options: DrawingsConversion, inputs: DrawingsInputs) -> list[DrawingsCase]:
+    return [
+        DrawingsCase(
+            case,
+            tuple(inputs.images[case]),
+            {name: files[case] for name, files in inputs.positive.items() if case in files},
+            {name: files[case] for name, files in inputs.negative.items() if case in files},
+            inputs.references.get(case),
+            options.code,
+            options.random_walker,
+            options.previews,
+            options.file_ending,
+        )
+        for case in inputs.images
+    ]
+
+
+def _report(
+    options: DrawingsConversion,
+    inputs: DrawingsInputs,
+    checked: Sequence[CheckedDrawingsCase],
+    say: Callable[[str], None],
+) -> tuple[str, ...]:
+    """Tell what was found; returns the names of the image channels."""
+    if not checked:
+        return ()
+    names, remarks = channel_names_from(checked, options.channel_names)
+    lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
+    lines += [*remarks, *drawings_report(checked, _maps(options, checked), options.code), *conflicts_report(checked)]
+    say("\n".join(["", *lines]))
+    for warning in [*drawings_warnings(checked, _maps(options, checked), options.code), *channel_warnings(names)]:
+        logger.warning(warning)
+    return names
+
+
+def _annotations(
+    options: DrawingsConversion, checked: Sequence[CheckedDrawingsCase], image_channels: int
+) -> WeakAnnotations:
+    cases = {
+        case.name: CaseAnnotation(
+            fully_annotated=case.fully_annotated, maps=tuple(name for name, counts in case.drawn.items() if any(counts))
+        )
+        for case in checked
+    }
+    layout = ChannelLayout(image_channels)
+    return WeakAnnotations(method="refineseg", channels=layout, cases=cases, maps=_maps(options, checked))
+
+
+def _maps(options: DrawingsConversion, checked: Sequence[CheckedDrawingsCase]) -> dict[str, str]:
+    """Kind of each map with something in it, positive before negative for each annotator, the random walker's last."""
+    drawn = {name for case in checked for name, counts in case.drawn.items() if any(counts)}
+    kinds: dict[str, str] = {}
+    for annotator in options.annotators:
+        kinds[annotator] = "positive"
+        if annotator in options.negative:
+            kinds[annotator + NEGATIVE_SUFFIX] = "negative"
+    if options.random_walker:
+        kinds[RANDOM_WALKER] = "positive"
+    return {name: kind for name, kind in kinds.items() if name in drawn}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))

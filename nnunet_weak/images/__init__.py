@@ -1,0 +1,1 @@
+"""Images and label maps on disk, through SimpleITK, checked. No torch here."""

@@ -1,0 +1,156 @@
+"""Command-line options declared once: the fields of a dataclass make the parser, its help, and the record of a run.
+
+```python
+@dataclass(frozen=True, kw_only=True)
+class Smoothing:
+    images: Path = option(metavar="DIR", help="folder of images")
+    sigma_mm: float = option(default=1.0, help="width of the Gaussian (default: %(default)s)")
+
+options = parse(Smoothing, argv, prog="smooth", description="Smooth images.")
+```
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, field, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from nnunet_weak.errors import Problems
+
+Options = TypeVar("Options")
+
+
+def option(
+    *flags: str,
+    help: str,
+    default: Any = MISSING,
+    group: str = "options",
+    read: Callable[[Any], Any] | None = None,
+    recorded: bool = True,
+    **argument: Any,
+) -> Any:
+    """Declare a field of an options dataclass.
+
+    The flag is the field's name. A `bool` becomes a switch, a `Literal` a choice, a tuple several values.
+
+    Args:
+        flags: Further flags, such as `-d`; or all of them, if one begins with `--`.
+        help: Help text; `%(default)s` is replaced as argparse does.
+        default: Value where the option is not given; an option without is required.
+        group: Heading in the help.
+        read: Makes the field's value of the text (of the list of texts, with `nargs` or `action`); raises
+            `InvalidInputError`. Not called for the default.
+        recorded: Whether the option belongs to the record of a run: it decides what is written.
+        **argument: Further arguments of `argparse.ArgumentParser.add_argument`.
+    """
+    metadata = {"flags": flags, "group": group, "read": read, "recorded": recorded, "argument": argument, "help": help}
+    return field(default=default, kw_only=True, metadata=metadata)
+
+
+def parser_of(kind: type, **parser: Any) -> argparse.ArgumentParser:
+    """Make the parser of an options dataclass; `parser` goes to `argparse.ArgumentParser`."""
+    made = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, **parser)
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    types = get_type_hints(kind)
+    for entry in fields(kind):
+        declared = entry.metadata
+        flags = declared["flags"]
+        if not any(flag.startswith("--") for flag in flags):
+            flags = (*flags, "--" + entry.name.replace("_", "-"))
+        default = {"required": True} if entry.default is MISSING else {"default": entry.default}
+        settings = {
+            "dest": entry.name,
+            "help": declared["help"],
+            **default,
+            **_settings_of(types[entry.name], entry.default, declared["read"]),
+            **declared["argument"],
+        }
+        title = declared["group"]
+        groups.setdefault(title, made.add_argument_group(title)).add_argument(*flags, **settings)
+    return made
+
+
+def parse(kind: type[Options], argv: Sequence[str] | None, **parser: Any) -> Options:
+    """Read a command line into an options dataclass.
+
+    Raises:
+        InvalidInputError: All values that `read` functions refuse.
+    """
+    values = vars(parser_of(kind, **parser).parse_args(argv))
+    problems = Problems()
+    for entry in fields(kind):  # type: ignore[arg-type]
+        value, read = values[entry.name], entry.metadata["read"]
+        if value is entry.default:
+            continue
+        if read is not None:
+            value = problems.attempt(read, value)
+        values[entry.name] = tuple(value) if isinstance(value, list) else value
+    problems.raise_if_any()
+    return kind(**values)
+
+
+def record_of(options: Any) -> dict[str, Any]:
+    """Options that decide what is written, as JSON; of absolute paths their last part, which tells of no machine."""
+    recorded = {entry.name for entry in fields(options) if entry.metadata.get("recorded", True)}
+    return {
+        name: _without_folders(value)
+        for name, value in asdict(options).items()
+        if value is not None and name in recorded
+    }
+
+
+def shorten_path(argument: str) -> str:
+    """Remove the folders of an absolute path from a command's argument, as they tell of a machine and its owner."""
+    return "=".join(Path(part).name if os.path.isabs(part) else part for part in argument.split("="))
+
+
+def read_assignments(option_name: str, texts: Sequence[str], form: str) -> dict[str, str]:
+    """Read `NAME=VALUE` texts; a text without `=` has the value "".
+
+    Args:
+        option_name: The option, for messages.
+        texts: Its values.
+        form: What a value must look like, for messages.
+
+    Raises:
+        InvalidInputError: A name that is empty or given twice.
+    """
+    problems = Problems()
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not name:
+            problems.add(f"{option_name} {text}", f"is not {form}")
+        elif name in found:
+            problems.add(f"{option_name} {text}", f"{name} is {found[name] or 'given'} already", "give each name once")
+        else:
+            found[name] = value
+    problems.raise_if_any()
+    return found
+
+
+def _settings_of(annotation: Any, default: Any, read: object) -> dict[str, Any]:
+    """Arguments of `add_argument` that follow from a field's type."""
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    if NoneType in get_args(annotation) and len(kinds) == 1:
+        annotation = kinds[0]
+    if annotation is bool:
+        return {"action": "store_false" if default is True else "store_true"}
+    if get_origin(annotation) is Literal:
+        return {"choices": get_args(annotation)}
+    if get_origin(annotation) is tuple:
+        return {"nargs": "+", "type": str if read else get_args(annotation)[0]}
+    return {"type": str if read or not callable(annotation) else annotation}
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Path):
+        return shorten_path(str(value))
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    return [_without_folders(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,109 @@
+"""Regions as named on a command line, each with its labels or files in the initial masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_weak.errors import Problems
+from nnunet_weak.images.read import strip_ending
+
+
+@dataclass(frozen=True)
+class RegionSource:
+    """One region and where it is found.
+
+    Attributes:
+        name: Name of the region, a class of the data set to come.
+        labels: Its values in a label map; empty where it comes from files.
+        patterns: Its files in a folder, without ending, wildcards as in a shell; empty where it comes from a label map.
+    """
+
+    name: str
+    labels: tuple[int, ...] = ()
+    patterns: tuple[str, ...] = ()
+
+
+def parse_regions(texts: Sequence[str]) -> tuple[RegionSource, ...]:
+    """Regions as given on a command line.
+
+    `NAME=LABEL` for label maps, several labels and ranges separated by commas (`hip=3,7-9`); `NAME=PATTERN` for
+    folders of binary masks, several patterns separated by commas (`ribs=rib_left_*,rib_right_*`); `NAME` alone is the
+    file of that name. Where two regions name the same file or overlap, the first-named region wins.
+
+    Raises:
+        InvalidInputError: Names nnU-Net or the rest of the pipeline cannot take, names or labels given twice, labels
+        and patterns mixed.
+    """
+    problems = Problems()
+    regions = []
+    for text in texts:
+        name, equals, source = (part.strip() for part in text.partition("="))
+        parts = [part.strip() for part in (source if equals else name).split(",")]
+        where = f"region '{text}'"
+        reason = _why_not_a_region_name(name)
+        if reason:
+            problems.add(where, reason, "write NAME=LABEL or NAME=FILE, with a name such as shaft or rib_left")
+        if not all(parts):
+            problems.add(where, "nothing stands for the region's label or file", "write NAME=LABEL or NAME=FILE")
+            continue
+        ranges = [re.fullmatch(r"(\d+)(?:-(\d+))?", part) for part in parts]
+        if not any(ranges):
+            regions.append(
+                RegionSource(name, patterns=tuple(strip_ending(part) if "." in part else part for part in parts))
+            )
+        elif all(ranges):
+            labels = [
+                label for found in ranges if found for label in range(int(found[1]), int(found[2] or found[1]) + 1)
+            ]
+            if not labels or min(labels) < 1 or max(labels) > np.iinfo(np.uint16).max:
+                problems.add(where, "labels are numbers from 1 to 65535, ranges run upwards; 0 is the background")
+            regions.append(RegionSource(name, labels=tuple(labels)))
+        else:
+            problems.add(where, "labels and file names are mixed", "give either")
+    _check_together(regions, problems)
+    problems.raise_if_any("regions")
+    return tuple(regions)
+
+
+def from_files(regions: Sequence[RegionSource]) -> bool:
+    """Whether the masks of the regions are files in a folder instead of labels of a label map."""
+    return any(region.patterns for region in regions)
+
+
+def _check_together(regions: Sequence[RegionSource], problems: Problems) -> None:
+    if not regions and not len(problems):
+        problems.add("regions", "none given", "write NAME=LABEL or NAME=FILE for each")
+    if any(region.labels for region in regions) and from_files(regions):
+        problems.add(
+            "regions", "some are given as labels of a label map, some as files", "give all as one or the other"
+        )
+    names: dict[str, str] = {}
+    owners: dict[int, str] = {}
+    for region in regions:
+        other = names.setdefault(region.name.casefold(), region.name)
+        if other is not region.name:
+            problems.add(
+                f"region '{region.name}'", f"named twice ({other})", "list all its labels or files in one: NAME=A,B"
+            )
+        for label in region.labels:
+            if owners.setdefault(label, region.name) != region.name:
+                problems.add(
+                    f"region '{region.name}'",
+                    f"label {label} is {owners[label]} already",
+                    "give each label to one region",
+                )
+
+
+def _why_not_a_region_name(name: str) -> str:
+    if not name:
+        return "the name is empty"
+    if name.casefold() in ("background", "ignore"):
+        return f"'{name}' has a meaning of its own in nnU-Net"
+    if re.fullmatch(r"\d+", name):
+        return "a number is no name"
+    bad = sorted(set(re.findall(r"[^\w .+()-]", name)))
+    return f"the name may not contain {' '.join(bad)}" if bad else ""

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from point_study import CENTRES, RADIUS, PointStudy, ball, sphere_points
+
+from nnunet_weak.dataset.annotations import WeakAnnotations
+from nnunet_weak.dataset_conversion.points import main
+from nnunet_weak.points.inputs import find_point_files, names_of_hint
+from nnunet_weak.surface.mesh import icosphere, write_mesh
+
+
+def test_templates_are_the_objects_and_the_first_class_wins(study: PointStudy, capsys):
+    study.points("case_0.csv", "liver", "spleen")
+    study.points("case_1.csv", "spleen", "liver")
+    assert study.convert("--classes", "liver", "spleen") == 0
+    liver, spleen = ball(CENTRES["liver"]), ball(CENTRES["spleen"])
+    assert (liver & spleen).any()
+    expected = np.where(liver, 1, np.where(spleen, 2, 0))
+    for case in ("case_0", "case_1"):
+        assert (study.labels(case) != expected).mean() < 0.02
+    content = json.loads((study.raw / "dataset.json").read_text())
+    assert content["labels"] == {"background": 0, "liver": 1, "spleen": 2}
+    assert WeakAnnotations.read(study.raw).method == "weaknet"
+    assert "spleen and liver overlap in 2 cases" in capsys.readouterr().out
+
+
+def test_what_a_person_looks_at(study: PointStudy):
+    study.points("case_0.csv", "liver", "spleen")
+    study.points("case_1.csv", "liver")
+    assert study.convert("--classes", "liver", "spleen") == 0
+    templates = study.raw / "templates"
+    assert {path.name for path in (templates / "previews").iterdir()} == {"case_0.png", "case_1.png"}
+    mesh = (templates / "meshes" / "case_0_spleen.ply").read_text()
+    assert mesh.startswith("ply") and "SPACE=LPS" in mesh
+    cases = {row["case"]: row for row in csv.DictReader((templates / "cases.csv").open())}
+    assert (cases["case_0"]["points"], cases["case_1"]["points"]) == ("80", "40")
+    objects = list(csv.DictReader((templates / "objects.csv").open()))
+    assert [(row["case"], row["class"]) for row in objects] == [
+        ("case_0", "liver"), ("case_0", "spleen"), ("case_1", "liver"),
+    ]  # fmt: skip
+    assert float(objects[0]["volume_mm3"]) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.05)
+    points = list(csv.DictReader((templates / "points.csv").open()))
+    assert len(points) == 120 and all(float(row["residual_mm"]) < 0.5 for row in points)
+
+
+def test_trusted_voxels_have_the_template_s_class(study: PointStudy):
+    study.points("case_0.csv", "liver")
+    study.points("case_1.csv", "liver", points=sphere_points(CENTRES["liver"], count=10))
+    assert study.convert() == 0
+    doubted = {}
+    for case in ("case_0", "case_1"):
+        trusted, template = study.labels(case, "annotationsTr/trusted"), study.labels(case)
+        assert np.array_equal(trusted[trusted > 0] - 1, template[trusted > 0])
+        doubted[case] = (trusted == 0).sum()
+    assert 0 < doubted["case_0"] < doubted["case_1"], "fewer points, less trust"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"case_0_liver.mrk.json": "liver", "case_0_spleen.mrk.json": "spleen"},
+        {"case_0/liver.mrk.json": "liver", "case_0/spleen.mrk.json": "spleen"},
+        {"case_0/case_0_liver.mrk.json": "liver", "case_0/spleen-1.mrk.json": "spleen"},
+    ],
+)
+def test_classes_from_file_names(study: PointStudy, files):
+    (study.folder / "images" / "case_1.nii.gz").unlink()
+    for file, name in files.items():
+        study.points(file, name, named=False)
+    assert study.convert("--classes", "liver", "spleen") == 0
+    assert (study.labels("case_0") == np.where(ball(CENTRES["liver"]), 1, 2 * ball(CENTRES["spleen"]))).mean() > 0.98
+
+
+def test_hints_in_file_names():
+    assert names_of_hint("liver", ["liver", "spleen"]) == ("liver", "")
+    assert names_of_hint("synapse-12", ["synapse", "axon"]) == ("synapse", "12")
+    assert names_of_hint("synapse#a", ["synapse", "axon"]) == ("synapse", "a")
+    assert names_of_hint("left", ["kidney"]) == ("", "left"), "of a single class the rest is the object"
+    assert names_of_hint("l3", ["l3", "l4"]) == ("l3", "")
+
+
+def test_the_longest_case_name_fits(tmp_path):
+    for name in ("case_1.csv", "case_1_b.csv", "case_1_b_liver.csv", "case_10.csv"):
+        (tmp_path / name).touch()
+    found = {file.path.name: (case, file.hint) for case, file in find_point_files(tmp_path, ["case_1", "case_1_b"])}
+    assert found == {
+        "case_1.csv": ("case_1", ""),
+        "case_1_b.csv": ("case_1_b", ""),
+        "case_1_b_liver.csv": ("case_1_b", "liver"),
+        "case_10.csv": (None, "case_10"),
+    }
+
+
+def test_several_objects_of_one_class(study: PointStudy):
+    for case in ("case_0", "case_1"):
+        study.points(f"{case}_left.mrk.json", "liver", named=False)
+        study.points(f"{case}_right.mrk.json", "spleen", named=False)
+    assert study.convert("--classes", "kidney") == 0
+    assert ((study.labels("case_0") == 1) == (ball(CENTRES["liver"]) | ball(CENTRES["spleen"]))).mean() > 0.98
+    assert (study.raw / "templates" / "meshes" / "case_0_kidney-left.ply").exists()
+
+
+def test_references_make_a_case_fully_annotated(study: PointStudy, capsys):
+    study.points("case_0.csv", "liver")
+    study.points("case_1.csv", "liver")
+    study.reference("case_0", 7 * ball(CENTRES["liver"]))
+    assert study.convert("--classes", "liver=7", "--references", str(study.folder / "references")) == 0
+    assert np.array_equal(study.labels("case_0") == 1, ball(CENTRES["liver"]))
+    annotations = WeakAnnotations.read(study.raw)
+    assert annotations.fully_annotated_cases == ("case_0",) and annotations.cases["case_0"].maps == ()
+    assert "against the reference labels of 1 cases: Dice 0.9" in capsys.readouterr().out
+    assert (study.raw / "splits_final.json").exists()
+
+
+def test_a_mesh_in_place_of_the_sphere(study: PointStudy):
+    pytest.importorskip("pyvista")
+    vertices, faces = icosphere(3)
+    write_mesh(study.folder / "ball.ply", vertices, faces)
+    for case in ("case_0", "case_1"):
+        study.points(f"{case}.csv", "liver", "spleen")
+    assert study.convert("--classes", "liver", "spleen", "--templates", f"liver={study.folder}/ball.ply") == 0
+    for case in ("case_0", "case_1"):
+        assert (study.labels(case) == 1)[ball(CENTRES["liver"])].mean() > 0.95
+    record = json.loads((study.raw / "conversion.json").read_text())
+    assert list(record["options"]["fit"]["templates"]) == ["liver"]
+    mesh = (study.raw / "templates" / "meshes" / "case_0_liver.ply").read_text()
+    assert f"element vertex {len(vertices)}" in mesh
+
+
+def test_incomplete_cases_can_be_left_out(study: PointStudy, capsys):
+    study.points("case_1.csv", "liver")
+    study.points("case_7.csv", "liver")
+    assert study.convert("--allow-missing") == 0
+    printed = capsys.readouterr().out
+    assert "Left out case_0: no points" in printed and "Left out points case_7" in printed
+    assert list(WeakAnnotations.read(study.raw).cases) == ["case_1"]
+
+
+def test_dry_run_fits_and_writes_nothing(study: PointStudy, capsys):
+    study.points("case_0.csv", "liver")
+    study.points("case_1.csv", "liver")
+    assert study.convert("--dry-run") == 0
+    assert "Look first at case_" in capsys.readouterr().out and list((study.folder / "raw").iterdir()) == []
+
+
+def test_a_further_channel_off_the_grid_is_named(study: PointStudy, capsys):
+    """Also where other cases have been written by then."""
+    for number in range(2):
+        study.points(f"case_{number}.csv", "liver")
+        first = study.folder / f"images/case_{number}.nii.gz"
+        image = sitk.ReadImage(str(first))
+        first.rename(study.folder / f"images/case_{number}_0000.nii.gz")
+        image.SetSpacing(image.GetSpacing() if number else (9, 9, 9))
+        sitk.WriteImage(image, str(study.folder / f"images/case_{number}_0001.nii.gz"))
+    assert study.convert() == 2
+    told = capsys.readouterr().err
+    assert told.count("case_0_0001.nii.gz: not on the grid of case_0") == 1 and "1 problem" in told
+
+
+def test_the_same_input_gives_the_same_bytes(study: PointStudy):
+    study.points("case_0.csv", "liver")
+    study.points("case_1.csv", "liver")
+    content = []
+    for _ in range(2):
+        assert study.convert("--overwrite") == 0
+        content.append({p.relative_to(study.raw): p.read_bytes() for p in study.raw.rglob("*") if p.is_file()})
+    assert content[0] == content[1]
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    printed = capsys.readouterr().out
+    assert "nnUNetTrainerWeakNet" in printed and "CASE_CLASS" in printed
