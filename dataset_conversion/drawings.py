@@ -33,7 +33,7 @@ from nnunet_weak.drawings.cases import (
     write_case,
 )
 from nnunet_weak.drawings.inputs import DrawingsInputs, gather_inputs
-from nnunet_weak.drawings.options import DrawingsConversion, parse_options
+from nnunet_weak.drawings.options import DrawingsConversion
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.drawings.report import (
     channel_warnings,
@@ -42,6 +42,7 @@ from nnunet_weak.drawings.report import (
     drawings_warnings,
 )
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.options import parse
 
 logger = logging.getLogger(__name__)
 
@@ -118,11 +119,40 @@ def convert(
     return folder
 
 
+_EPILOG = """
+examples
+  Label maps that hold 0 where background was drawn, 1 to 3 for three structures, 4 where nothing was drawn:
+    nnunet_weak_convert_drawings --images images --positive anna=drawings --labels background=0 RV=1 MYO=2 LV=3 \\
+        --blank 4 -d 521 -n Heart --dry-run
+  Segmentations of 3D Slicer (CASE.seg.nrrd) by two annotators, one of whom also drew what is not the liver or spleen:
+    nnunet_weak_convert_drawings --images images --positive anna=anna --positive ben=ben --negative anna=anna_not \\
+        --labels background liver spleen --not-any-target outside --blank 0 -d 522 -n Organs
+  ITK-SNAP label maps with the names of the saved label descriptions:
+    nnunet_weak_convert_drawings ... --labels background liver spleen --label-descriptions labels.txt --blank 0
+then
+  nnUNetv2_plan_and_preprocess -d 521 -c 2d --verify_dataset_integrity
+  nnunet_weak_preprocess_annotations -d 521
+  nnUNetv2_train 521 2d 0 -tr nnUNetTrainerRefineSeg
+
+A drawing is CASE.nii.gz, CASE.nrrd, CASE.mha ... or CASE.seg.nrrd in the annotator's folder. Nobody needs to have drawn
+everything or in every case. In labelsTr goes the first positive drawing of the case, with nnU-Net's label "ignore"
+where it is blank, so that stock trainers learn from it too.
+"""
+
+
 @console_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `nnunet_weak_convert_drawings`."""
     arguments = sys.argv[1:] if argv is None else argv
-    convert(parse_options(arguments), print, ["nnunet_weak_convert_drawings", *arguments])
+    options = parse(
+        DrawingsConversion,
+        arguments,
+        prog="nnunet_weak_convert_drawings",
+        description="Make an nnU-Net data set for RefineSeg of images and rough drawings: what is the target "
+        "(positive), and what is not (negative).",
+        epilog=_EPILOG,
+    )
+    convert(options, print, ["nnunet_weak_convert_drawings", *arguments])
     return 0
 
 

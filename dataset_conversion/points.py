@@ -26,6 +26,7 @@ from nnunet_weak.dataset.convert import (
 )
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.options import parse
 from nnunet_weak.points.cases import (
     TEMPLATES,
     CheckedPointCase,
@@ -33,8 +34,9 @@ from nnunet_weak.points.cases import (
     check_case,
     write_case,
 )
+from nnunet_weak.points.files import POINT_FILE_ENDINGS
 from nnunet_weak.points.inputs import PointInputs, gather_inputs
-from nnunet_weak.points.options import PointConversion, TemplateFit, parse_options
+from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.predictions import find_predictions
 from nnunet_weak.points.report import template_tables, templates_report, templates_warnings
 from nnunet_weak.surface.mesh_template import read_template
@@ -67,7 +69,7 @@ def convert(
     if not cases and not len(problems):
         problems.add(str(options.images), "no case has both images and points", "compare the names")
     check_channel_names(options, len(next(iter(inputs.images.values()), ())), problems)
-    _check_templates(options.fit, list(inputs.classes), problems)
+    _check_templates(options, list(inputs.classes), problems)
 
     def describe(checked: Sequence[CheckedPointCase]) -> RawDataset:
         for case in checked:
@@ -108,9 +110,9 @@ def convert(
             "images": options.images,
             "points": options.points,
             "references": options.references,
-            "predictions": options.fit.follow_prediction,
+            "predictions": options.follow_prediction,
         },
-        further_inputs=(options.patients, *options.fit.templates.values()),
+        further_inputs=(options.patients, *options.templates.values()),
         say=say,
     )
     if folder is not None:
@@ -120,28 +122,49 @@ def convert(
     return folder
 
 
+_EPILOG = f"""
+example: livers and spleens of 20 CTs, clicked in 3D Slicer, one markups list for each organ
+  images/case_01.nii.gz      points/case_01_liver.mrk.json, points/case_01_spleen.mrk.json
+  nnunet_weak_convert_points --images images --points points --classes liver spleen -d 531 -n Abdomen --dry-run
+Read what it says about the fits, then run it again without --dry-run, look through templates/previews, and go on with
+  nnUNetv2_plan_and_preprocess -d 531 --verify_dataset_integrity
+  nnUNetv2_train 531 3d_fullres 0 -tr nnUNetTrainerWeakNet
+
+Point files end in {", ".join(POINT_FILE_ENDINGS)}. They are called CASE or CASE_CLASS or CASE_CLASS-2, or lie
+in a folder CASE. Click tips and extremes first, then fill the gaps; from 25 points on templates are good.
+"""
+
+
 @console_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `nnunet_weak_convert_points`."""
     arguments = sys.argv[1:] if argv is None else argv
-    convert(parse_options(arguments), print, ["nnunet_weak_convert_points", *arguments])
+    options = parse(
+        PointConversion,
+        arguments,
+        prog="nnunet_weak_convert_points",
+        description="Make an nnU-Net data set for Weak-Net of images and a few points on the surface of each object: "
+        "a template is fitted to the points and becomes the label map.",
+        epilog=_EPILOG,
+    )
+    convert(options, print, ["nnunet_weak_convert_points", *arguments])
     return 0
 
 
-def _check_templates(fit: TemplateFit, classes: Sequence[str], problems: Problems) -> None:
+def _check_templates(options: PointConversion, classes: Sequence[str], problems: Problems) -> None:
     """Whether the meshes are of classes, and closed surfaces."""
-    for name, path in fit.templates.items():
+    for name, path in options.templates.items():
         if name not in classes:
             problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(classes)}")
             continue
         problems.attempt(read_template, path)
-    for option, asked in (("--follow-image", fit.follow_image), ("--follow-prediction", fit.follow_prediction)):
-        if fit.templates and asked:
-            problems.add(option, "is for surfaces fitted from the sphere", "leave it or --templates out")
+    for flag, asked in (("--follow-image", options.follow_image), ("--follow-prediction", options.follow_prediction)):
+        if options.templates and asked:
+            problems.add(flag, "is for surfaces fitted from the sphere", "leave it or --templates out")
 
 
 def _point_cases(options: PointConversion, inputs: PointInputs, problems: Problems) -> list[PointCase]:
-    folder = options.fit.follow_prediction
+    folder = options.follow_prediction
     with_points = [case for case, objects in inputs.objects.items() if objects]
     predicted = find_predictions(folder, inputs.classes, with_points, problems) if folder is not None else {}
     return [
@@ -152,9 +175,7 @@ def _point_cases(options: PointConversion, inputs: PointInputs, problems: Proble
             inputs.files[case],
             inputs.references.get(case),
             inputs.classes,
-            options.fit,
-            options.file_ending,
-            options.previews,
+            options,
             predicted.get(case),
         )
         for case in inputs.images

@@ -21,10 +21,11 @@ from nnunet_weak.dataset.convert import carry_out, check_channel_names, find_tar
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.write import voxels_in_header
+from nnunet_weak.options import parse
 from nnunet_weak.scores.cases import CheckedCase, ScoreCase, check_case, write_case
 from nnunet_weak.scores.inputs import ScoreInputs, gather_inputs
 from nnunet_weak.scores.listing import format_matched_table
-from nnunet_weak.scores.options import ScoreConversion, parse_options
+from nnunet_weak.scores.options import ScoreConversion
 from nnunet_weak.scores.report import (
     MANY_MASK_CHANNELS,
     common_left_right_axis,
@@ -58,8 +59,6 @@ def convert(
     """
     problems = Problems()
     target = find_target(options, problems)
-    if (options.prior.kind == "file") != (options.prior_folder is not None):
-        problems.add("prior", "the kind 'file' and a folder of priors need each other", "write --prior file=DIR")
     inputs = gather_inputs(
         options.images,
         options.masks,
@@ -115,17 +114,41 @@ def convert(
     return folder
 
 
+_EPILOG = """
+example: 40 CTs with TotalSegmentator's masks, scored in a spreadsheet with the columns case, region, quality, error
+  images/case_01.nii.gz
+  masks/case_01/segmentations/humerus_left.nii.gz, humerus_right.nii.gz, rib_left_1.nii.gz, ...
+
+  nnunet_weak_convert_scores --images images --masks masks --scores scores.xlsx \\
+      --regions humerus=humerus_left,humerus_right 'ribs=rib_*' -d 511 -n HumerusScore --dry-run
+
+Look at the table it prints, then run it again without --dry-run, and go on with
+  nnUNetv2_plan_and_preprocess -d 511 --verify_dataset_integrity
+  nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE
+
+Qualities run from 0 (unusable) to 5 (excellent); errors are under, over, both or none. Regions that have no score keep
+their mask.
+"""
+
+
 @console_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `nnunet_weak_convert_scores`."""
     arguments = sys.argv[1:] if argv is None else argv
-    convert(parse_options(arguments), print, ["nnunet_weak_convert_scores", *arguments])
+    options = parse(
+        ScoreConversion,
+        arguments,
+        prog="nnunet_weak_convert_scores",
+        description="Make an nnU-Net data set for SCORE of images, automatic masks and quality scores.",
+        epilog=_EPILOG,
+    )
+    convert(options, print, ["nnunet_weak_convert_scores", *arguments])
     return 0
 
 
 def _score_cases(options: ScoreConversion, inputs: ScoreInputs) -> list[ScoreCase]:
     complete = [case for case in inputs.images if case in inputs.masks]
-    if options.prior.kind == "file":
+    if options.prior == "file":
         complete = [case for case in complete if case in inputs.prior_files]
     with_reference = [case for case in complete if case in inputs.references]
     assessed = set(with_reference[:: -(-len(with_reference) // _ASSESSED_CASES) or 1])
@@ -138,7 +161,7 @@ def _score_cases(options: ScoreConversion, inputs: ScoreInputs) -> list[ScoreCas
             inputs.masks[case],
             options.regions,
             layout,
-            options.prior if layout.prior else None,
+            options.prior_settings if layout.prior else None,
             inputs.references.get(case),
             inputs.prior_files.get(case),
             options.other_labels,
@@ -150,7 +173,7 @@ def _score_cases(options: ScoreConversion, inputs: ScoreInputs) -> list[ScoreCas
 
 
 def _layout(options: ScoreConversion, image_channels: int) -> ChannelLayout:
-    return ChannelLayout(image_channels, tuple(region.name for region in options.regions), options.prior.kind != "none")
+    return ChannelLayout(image_channels, tuple(region.name for region in options.regions), options.prior != "none")
 
 
 def _check_channels(
@@ -174,7 +197,7 @@ def _report(
         return (), None
     axis, remark = common_left_right_axis(checked)
     names, remarks = channel_names_from(checked, options.channel_names)
-    prior_lines, warnings = prior_report(checked, options.prior)
+    prior_lines, warnings = prior_report(checked, options.prior_settings)
     lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
     lines += [*masks_report(checked), *([remark] if remark else []), *remarks, *prior_lines]
     if lines:
@@ -201,7 +224,7 @@ def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None
         method="score",
         channels=layout,
         cases=cases,
-        prior=options.prior,
+        prior=options.prior_settings,
         left_right_axis=axis,
         mask_sources={region.name: ",".join(map(str, region.labels or region.patterns)) for region in options.regions},
     )

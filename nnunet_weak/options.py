@@ -16,13 +16,17 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, field, fields
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from nnunet_weak.errors import Problems
+from nnunet_weak.errors import InvalidInputError, Problems
 
 Options = TypeVar("Options")
+
+RUN = "running"
+"""Group of options about how a command runs; the last in its help."""
 
 
 def option(
@@ -49,7 +53,33 @@ def option(
         **argument: Further arguments of `argparse.ArgumentParser.add_argument`.
     """
     metadata = {"flags": flags, "group": group, "read": read, "recorded": recorded, "argument": argument, "help": help}
+    if default in (dict, list):
+        return field(default_factory=default, kw_only=True, metadata=metadata)
     return field(default=default, kw_only=True, metadata=metadata)
+
+
+def processes_option(**settings: Any) -> Any:
+    """Declare the field `processes: int | None`; None takes all cores."""
+    return option(
+        "-np",
+        default=None,
+        read=partial(read_count, "-np"),
+        recorded=False,
+        metavar="N",
+        help="number of processes (default: all cores)",
+        **{"group": RUN, **settings},
+    )
+
+
+def read_count(option_name: str, text: str) -> int:
+    """Read a whole number from 1.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < 1:
+        raise InvalidInputError(f"{option_name} {text}: is not a whole number from 1")
+    return int(text)
 
 
 def parser_of(kind: type, **parser: Any) -> argparse.ArgumentParser:
@@ -57,21 +87,25 @@ def parser_of(kind: type, **parser: Any) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, **parser)
     groups: dict[str, argparse._ArgumentGroup] = {}
     types = get_type_hints(kind)
-    for entry in fields(kind):
+    for entry in sorted(fields(kind), key=lambda entry: entry.metadata["group"] == RUN):
         declared = entry.metadata
         flags = declared["flags"]
         if not any(flag.startswith("--") for flag in flags):
             flags = (*flags, "--" + entry.name.replace("_", "-"))
-        default = {"required": True} if entry.default is MISSING else {"default": entry.default}
-        settings = {
-            "dest": entry.name,
-            "help": declared["help"],
-            **default,
-            **_settings_of(types[entry.name], entry.default, declared["read"]),
-            **declared["argument"],
-        }
+        required = entry.default is MISSING and entry.default_factory is MISSING
         title = declared["group"]
-        groups.setdefault(title, made.add_argument_group(title)).add_argument(*flags, **settings)
+        if title not in groups:
+            groups[title] = made.add_argument_group(title)
+        groups[title].add_argument(
+            *flags,
+            **{
+                "dest": entry.name,
+                "help": declared["help"].replace("%(default)s", str(entry.default)),
+                **({"required": True} if required else {"default": argparse.SUPPRESS}),
+                **_settings_of(types[entry.name], entry.default, declared["read"]),
+                **declared["argument"],
+            },
+        )
     return made
 
 
@@ -79,19 +113,17 @@ def parse(kind: type[Options], argv: Sequence[str] | None, **parser: Any) -> Opt
     """Read a command line into an options dataclass.
 
     Raises:
-        InvalidInputError: All values that `read` functions refuse.
+        InvalidInputError: All values that `read` functions refuse, or what the dataclass itself refuses.
     """
-    values = vars(parser_of(kind, **parser).parse_args(argv))
+    given = vars(parser_of(kind, **parser).parse_args(argv))
     problems = Problems()
     for entry in fields(kind):  # type: ignore[arg-type]
-        value, read = values[entry.name], entry.metadata["read"]
-        if value is entry.default:
-            continue
-        if read is not None:
-            value = problems.attempt(read, value)
-        values[entry.name] = tuple(value) if isinstance(value, list) else value
+        if entry.name in given:
+            value, read = given[entry.name], entry.metadata["read"]
+            value = value if read is None else problems.attempt(read, value)
+            given[entry.name] = tuple(value) if isinstance(value, list) else value
     problems.raise_if_any()
-    return kind(**values)
+    return kind(**given)
 
 
 def record_of(options: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def run_tasks(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
     *,
-    processes: int,
+    processes: int | None = None,
     description: str,
     progress: bool = True,
 ) -> list[Result]:
@@ -41,7 +41,7 @@ def run_tasks(
     Args:
         function: A function that can be pickled, as its tasks and results.
         tasks: Its arguments.
-        processes: Largest number of processes.
+        processes: Largest number of processes; None takes all cores.
         description: What stands beside the progress bar.
         progress: Whether to show the bar.
 
@@ -53,7 +53,7 @@ def run_tasks(
         Exception: The first one of a task. Tasks that have not begun never will, running ones are stopped.
     """
     waiting = list(tasks)
-    processes = min(processes, len(waiting))
+    processes = min(processes or default_processes(), len(waiting))
     with tqdm(total=len(waiting), desc=description, disable=not progress or not waiting, unit="case") as bar:
         if processes <= 1:
             return [_counted(function, task, bar) for task in waiting]

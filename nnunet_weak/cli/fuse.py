@@ -88,8 +88,9 @@ def fuse_dataset(
         InvalidInputError: The data set has no positive drawings, or the new one exists.
     """
     from nnunet_weak.dataset.annotations import WeakAnnotations
-    from nnunet_weak.dataset.raw import RawDataset, shortened, target_folder, write_raw_dataset
+    from nnunet_weak.dataset.raw import RawDataset, target_folder, write_raw_dataset
     from nnunet_weak.drawings.random_walker import RANDOM_WALKER
+    from nnunet_weak.options import shorten_path
     from nnunet_weak.parallel import default_processes
 
     source = dataset_folder(dataset, "nnUNet_raw")
@@ -141,7 +142,7 @@ def fuse_dataset(
         replace(annotations, maps={}, cases=cases),
         ending,
         provenance={
-            "command": [shortened(argument) for argument in command],
+            "command": [shorten_path(argument) for argument in command],
             "fused": {"data_set": source.name, "method": method, "maps": positive},
         },
     )

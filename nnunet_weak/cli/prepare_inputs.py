@@ -111,7 +111,7 @@ def prepare(options: Preparation) -> PreparedFiles:
     if annotations.prior is not None and annotations.prior.kind == "file":
         if options.prior_folder is None:
             problems.add(
-                "boundary prior", "the network was trained with priors of your own", "give theirs by --priors DIR"
+                "boundary prior", "the network was trained with priors of your own", "give them with --prior-folder DIR"
             )
         else:
             prior_files = list_images(options.prior_folder)
@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             model=arguments.m,
             output=arguments.o,
             regions=tuple(arguments.regions) if arguments.regions else None,
-            prior_folder=arguments.priors,
+            prior_folder=arguments.prior_folder,
             channel_suffixes=tuple(arguments.channel_suffixes) if arguments.channel_suffixes else None,
             case_layout=arguments.layout,
             other_labels=arguments.other_labels,
@@ -321,7 +321,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=SOURCE",
         help="where the regions are, as for the converter (default: as at training)",
     )
-    add("--priors", type=Path, metavar="DIR", help="boundary priors, for networks trained with --prior file=DIR")
+    add("--prior-folder", type=Path, metavar="DIR", help="boundary priors, for networks trained with --prior file")
     add("--channel-suffixes", nargs="+", metavar="SUFFIX", help="what file names end with, channel by channel")
     add(
         "--layout",

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset.options import ConversionOptions
-from nnunet_weak.dataset.raw import RawDataset, WrittenCase, shortened, target_folder, write_raw_dataset
+from nnunet_weak.dataset.raw import RawDataset, WrittenCase, target_folder, write_raw_dataset
 from nnunet_weak.errors import Problems
+from nnunet_weak.options import record_of, shorten_path
 from nnunet_weak.parallel import run_tasks
 
 Task = TypeVar("Task")
@@ -116,8 +117,8 @@ def raw_dataset_of(
         patients,
         options.split_seed,
         {
-            "command": [shortened(argument) for argument in command],
-            "options": options.to_json(),
+            "command": [shorten_path(argument) for argument in command],
+            "options": record_of(options),
             **provenance,
         },
         texts or {},

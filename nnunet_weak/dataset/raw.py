@@ -175,7 +175,7 @@ def write_raw_dataset(
     write_case: Callable[[Path, Task], WrittenCase[Result]],
     describe: Callable[[list[Result]], RawDataset],
     *,
-    processes: int = 1,
+    processes: int | None = None,
     input_roots: Mapping[str, Path] | None = None,
     further_inputs: Iterable[Path] = (),
     progress: bool = True,
@@ -188,7 +188,7 @@ def write_raw_dataset(
         write_case: Called as `write_case(folder, task)`, in parallel: writes the case's files below `folder` by means
             of `CaseFiles`.
         describe: Called with the results of all cases: what the data set says beside its images. May raise.
-        processes: Number of processes.
+        processes: Number of processes; None takes all cores.
         input_roots: Folders, by name, under which `conversion.json` lists the input files that lie in them.
         further_inputs: Input files that belong to no case: tables.
         progress: Whether to show a progress bar.
@@ -228,11 +228,6 @@ def write_raw_dataset(
     if replacing:
         _report_stale(target)
     return target
-
-
-def shortened(argument: str) -> str:
-    """A command's argument without the folders of an absolute path, which tell of a machine and its owner only."""
-    return "=".join(Path(part).name if os.path.isabs(part) else part for part in argument.split("="))
 
 
 def _check_name(dataset_id: int, name: str, problems: Problems) -> None:

@@ -26,7 +26,7 @@ from nnunet_weak.dataset.input_channels import (
 from nnunet_weak.dataset.raw import WrittenCase
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.read import with_geometry_of
-from nnunet_weak.points.options import TemplateFit
+from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.points import ObjectPoints, PointSet, check_points_in_image
 from nnunet_weak.points.predictions import PredictedCase
 from nnunet_weak.points.templates import FittedObject, Templates
@@ -53,9 +53,7 @@ class PointCase:
         files: The point files they came from.
         reference: Its reference labels, if it is fully annotated.
         classes: Values in reference label maps, by class, in the order of the labels.
-        fit: How templates are fitted.
-        file_ending: Ending of the files to write.
-        preview: Whether to draw a preview.
+        options: How templates are fitted and written.
         predicted: A model's probabilities for the templates to follow.
     """
 
@@ -65,9 +63,7 @@ class PointCase:
     files: tuple[Path, ...]
     reference: Path | None
     classes: Mapping[str, tuple[int, ...]]
-    fit: TemplateFit = field(default_factory=TemplateFit)
-    file_ending: str = ".nii.gz"
-    preview: bool = True
+    options: PointConversion
     predicted: PredictedCase | None = None
 
 
@@ -129,7 +125,7 @@ def fit_templates(
     objects: Sequence[ObjectPoints],
     image: sitk.Image,
     classes: Sequence[str],
-    options: TemplateFit,
+    options: PointConversion,
     evidence: Mapping[str, sitk.Image] | None = None,
 ) -> Templates:
     """Fit a template to the points of each object and rasterise it; where two overlap the first-named class wins.
@@ -175,7 +171,7 @@ def fit_templates(
     return Templates(labels, tuple(fitted), overlaps)
 
 
-def _fitted(one: ObjectPoints, options: TemplateFit, evidence: sitk.Image | None) -> SurfaceFit:
+def _fitted(one: ObjectPoints, options: PointConversion, evidence: sitk.Image | None) -> SurfaceFit:
     mesh = options.templates.get(one.class_name)
     if mesh is not None:
         template = read_template(mesh)
@@ -185,13 +181,13 @@ def _fitted(one: ObjectPoints, options: TemplateFit, evidence: sitk.Image | None
 
 
 def _templates(case: PointCase, image: sitk.Image) -> Templates:
-    return fit_templates(case.objects, image, list(case.classes), case.fit, _evidence(case, image))
+    return fit_templates(case.objects, image, list(case.classes), case.options, _evidence(case, image))
 
 
 def _evidence(case: PointCase, image: sitk.Image) -> dict[str, sitk.Image]:
     if case.predicted is not None:
         return case.predicted.probabilities(image)
-    return dict.fromkeys(case.classes, image) if case.fit.follow_image else {}
+    return dict.fromkeys(case.classes, image) if case.options.follow_image else {}
 
 
 def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | None:
@@ -227,7 +223,7 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
     if folder is None or problems or templates is None:
         minima = problems.attempt(lowest_intensities, case.images, image)
     else:
-        files = CaseFiles(folder, case.name, case.file_ending, image)
+        files = CaseFiles(folder, case.name, case.options.file_ending, image)
         files.write_labels(with_geometry_of(templates.labels if reference is None else reference, image))
         layout = ChannelLayout(len(case.images))
         if reference is None:
@@ -260,7 +256,7 @@ def _write_for_looking(
     for one in templates.fitted:
         file_name = re.sub(r"[^\w.-]", "-", f"{case.name}_{one.points.title}.ply")
         write_mesh(meshes / file_name, one.fit.vertices_mm, one.fit.faces)
-    if case.preview:
+    if case.options.previews:
         from nnunet_weak.points.overview import draw_preview
 
         previews = folder / "previews"

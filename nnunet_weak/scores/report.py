@@ -101,7 +101,7 @@ def prior_report(checked: Sequence[CheckedCase], prior: PriorOptions) -> tuple[l
             warnings.append(
                 f"The prior '{prior.kind}' hardly tells right from wrong near the boundary (AUC {auc:.2f}): SCORE "
                 "will not improve these masks by it. Compare --prior local, posterior and gradient with --dry-run, or "
-                "give one of your own with --prior file=DIR"
+                "give one of your own with --prior file --prior-folder DIR"
             )
     return lines, warnings
 

@@ -199,14 +199,14 @@ def test_priors_of_ones_own_are_asked_for(study: Path, capsys: pytest.CaptureFix
     os.mkdir("priors")
     for number in range(3):
         sitk.WriteImage(on_grid(np.full(SHAPE, 0.25, np.float32)), f"priors/case_{number}.nii.gz")
-    assert run_convert("file=priors", "--overwrite") == 0
+    assert run_convert("file", "--prior-folder", "priors", "--overwrite") == 0
     assert run_prepare() == 2
-    assert "--priors DIR" in capsys.readouterr().err
+    assert "--prior-folder DIR" in capsys.readouterr().err
     os.rename("priors/case_1.nii.gz", "priors/other.nii.gz")
-    assert run_prepare("--priors", "priors") == 2
+    assert run_prepare("--prior-folder", "priors") == 2
     assert "case 'case_1': no boundary prior" in capsys.readouterr().err
     os.rename("priors/other.nii.gz", "priors/case_1.nii.gz")
-    assert run_prepare("--priors", "priors") == 0
+    assert run_prepare("--prior-folder", "priors") == 0
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]):

@@ -12,7 +12,7 @@ from oblique_grid import write_grid
 from nnunet_weak.dataset import raw as raw_dataset
 from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.dataset.case_files import CaseFiles
-from nnunet_weak.dataset.raw import RawDataset, WrittenCase, shortened, target_folder, write_raw_dataset
+from nnunet_weak.dataset.raw import RawDataset, WrittenCase, target_folder, write_raw_dataset
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.parallel import run_tasks
 
@@ -90,13 +90,6 @@ def test_the_record_names_inputs_by_root_and_no_folder_of_this_machine(nnunet_ra
     assert record["input_files"]["images/image.nii.gz"]["size_bytes"] == source.stat().st_size
     assert record["left_out"] == {} and record["split_seed"] == 12345
     assert str(source.parent) not in text
-
-
-def test_shortened_arguments():
-    assert shortened("/data/anna/images") == "images"
-    assert shortened("relative/images") == "relative/images"
-    assert shortened("--prior=file=/data/p") == "--prior=file=p"
-    assert shortened("file=/data/p") == "file=p"
 
 
 def test_the_same_input_gives_the_same_bytes_in_any_number_of_processes(nnunet_raw: Path, source: Path):

@@ -127,7 +127,7 @@ def test_a_mesh_in_place_of_the_sphere(study: PointStudy):
     for case in ("case_0", "case_1"):
         assert (study.labels(case) == 1)[ball(CENTRES["liver"])].mean() > 0.95
     record = json.loads((study.raw / "conversion.json").read_text())
-    assert list(record["options"]["fit"]["templates"]) == ["liver"]
+    assert list(record["options"]["templates"]) == ["liver"]
     mesh = (study.raw / "templates" / "meshes" / "case_0_liver.ply").read_text()
     assert f"element vertex {len(vertices)}" in mesh
 

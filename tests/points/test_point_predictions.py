@@ -41,7 +41,7 @@ def test_templates_follow_a_prediction_between_the_points(study: PointStudy):
         assert template[ball(CENTRES["liver"], 3.0)].all()
     assert overlap[True] > overlap[False] + 0.03, overlap
     record = json.loads((study.raw / "conversion.json").read_text())
-    assert record["options"]["fit"]["follow_prediction"] == "predicted"
+    assert record["options"]["follow_prediction"] == "predicted"
     assert "case_0.npz" in json.dumps(record) and str(study.folder) not in json.dumps(record)
 
 
@@ -72,5 +72,5 @@ def test_a_folder_without_predictions_is_named(study: PointStudy, capsys):
     (folder / "dataset.json").unlink()
     assert study.convert("--classes", "liver", "--follow-prediction", str(folder)) != 0
     assert "holds no dataset.json that can be read" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        study.convert("--classes", "liver", "--follow-prediction", str(folder), "--follow-image")
+    assert study.convert("--classes", "liver", "--follow-prediction", str(folder), "--follow-image") == 2
+    assert "exclude each other" in capsys.readouterr().err

@@ -93,15 +93,14 @@ def test_bad_input_is_named_with_its_remedy_and_nothing_is_written(
 
 BAD_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "two channel names for one channel": (("--channel-names", "T1", "T2"), "the images have 1 channels"),
-    "unknown prior": (("--prior", "magic"), "--prior magic: choose otsu"),
-    "folder with another prior": (("--prior", "otsu=priors"), "file=DIR"),
-    "prior from files without files": (("--prior", "file"), "write --prior file=DIR"),
+    "folder with another prior": (("--prior", "otsu", "--prior-folder", "priors"), "need each other"),
+    "prior from files without files": (("--prior", "file"), "need each other"),
     "prior option out of range": (("--prior-options", "upper_percentile=120"), "120 is outside"),
     "prior option without a number": (("--prior-options", "upper_percentile"), "NAME=NUMBER"),
     "references missing": (("--references", "nowhere"), "nowhere: no such folder"),
     "patients missing": (("--patients", "nowhere.csv"), "nowhere.csv: no such file"),
     "bad name": (("-n", "a b"), "'a b' is no file name"),
-    "priors missing": (("--prior", "file=masks2"), "masks2: no such folder"),
+    "priors missing": (("--prior", "file", "--prior-folder", "masks2"), "masks2: no such folder"),
 }
 
 

@@ -124,7 +124,7 @@ def test_a_prior_without_information_is_warned_of(study: ScoreStudy, caplog: pyt
     study.write("references/case_2.nii.gz", study.reference())
     for name in study.scores:
         study.write(f"priors/{name}.nii.gz", study.on_grid(np.full(SHAPE, 0.5, np.float32)))
-    assert study.convert("--references", "references", "--prior", "file=priors", "--dry-run") == 0
+    assert study.convert("--references", "references", "--prior", "file", "--prior-folder", "priors", "--dry-run") == 0
     assert "hardly tells right from wrong" in caplog.text and "AUC 0.50" in caplog.text
 
 
@@ -133,7 +133,7 @@ def test_prior_from_files_is_kept_to_a_255th(study: ScoreStudy):
     for name in study.scores:
         study.write(f"priors/{name}.nii.gz", study.on_grid(prior))
         study.write(f"images/{name}.nii.gz", study.image() + 2000)  # nonzero everywhere, where P is not cut to 0
-    assert study.convert("--prior", "file=priors") == 0
+    assert study.convert("--prior", "file", "--prior-folder", "priors") == 0
     assert np.abs(study.voxels("imagesTr/case_0_0003.nii.gz") - prior).max() <= 0.5 / 255 + 1e-6
 
 
