@@ -16,21 +16,15 @@ from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
-from nnunet_weak.dataset.channel_names import channel_names_from
-from nnunet_weak.dataset.convert import (
-    carry_out,
-    check_channel_names,
-    find_target,
-    raw_dataset_of,
-)
+from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
+from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.drawings.cases import (
     NEGATIVE_SUFFIX,
     PREVIEWS,
     CheckedDrawingsCase,
     DrawingsCase,
-    check_case,
-    write_case,
+    convert_case,
 )
 from nnunet_weak.drawings.inputs import DrawingsInputs, gather_inputs
 from nnunet_weak.drawings.options import DrawingsConversion
@@ -41,7 +35,7 @@ from nnunet_weak.drawings.report import (
     drawings_report,
     drawings_warnings,
 )
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import Problems
 from nnunet_weak.options import parse
 
 logger = logging.getLogger(__name__)
@@ -70,12 +64,10 @@ def convert(
     cases = _drawing_cases(options, inputs)
     if not cases and not len(problems):
         problems.add(str(options.images), "no case has both images and a drawing", "compare the names")
-    check_channel_names(options, len(next(iter(inputs.images.values()), ())), problems)
+    check_channel_names(options.channel_names, len(next(iter(inputs.images.values()), ())), problems)
 
     def describe(checked: Sequence[CheckedDrawingsCase]) -> RawDataset:
-        for case in checked:
-            problems.extend(InvalidInputError(case.problems))
-        names = _report(options, inputs, [case for case in checked if not case.problems], say)
+        names = _report(options, inputs, checked, say)
         problems.raise_if_any("RefineSeg data set, nothing was written")
         return raw_dataset_of(
             options,
@@ -93,14 +85,13 @@ def convert(
             },
         )
 
-    folder = carry_out(
-        options,
+    folder = write_raw_dataset(
         target,
+        {case.name: case for case in cases},
+        convert_case,
+        describe,
         problems,
-        cases,
-        check_case=check_case,
-        write_case=write_case,
-        describe=describe,
+        processes=options.processes,
         description="Checking",
         input_roots={
             "images": options.images,

@@ -17,22 +17,16 @@ from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
-from nnunet_weak.dataset.channel_names import channel_names_from
-from nnunet_weak.dataset.convert import (
-    carry_out,
-    check_channel_names,
-    find_target,
-    raw_dataset_of,
-)
+from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
+from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import Problems
 from nnunet_weak.options import parse
 from nnunet_weak.points.cases import (
     TEMPLATES,
     CheckedPointCase,
     PointCase,
-    check_case,
-    write_case,
+    convert_case,
 )
 from nnunet_weak.points.files import POINT_FILE_ENDINGS
 from nnunet_weak.points.inputs import PointInputs, gather_inputs
@@ -68,13 +62,11 @@ def convert(
     cases = _point_cases(options, inputs, problems)
     if not cases and not len(problems):
         problems.add(str(options.images), "no case has both images and points", "compare the names")
-    check_channel_names(options, len(next(iter(inputs.images.values()), ())), problems)
+    check_channel_names(options.channel_names, len(next(iter(inputs.images.values()), ())), problems)
     _check_templates(options, list(inputs.classes), problems)
 
     def describe(checked: Sequence[CheckedPointCase]) -> RawDataset:
-        for case in checked:
-            problems.extend(InvalidInputError(case.problems))
-        names = _report(options, inputs, [case for case in checked if not case.problems], say)
+        names = _report(options, inputs, checked, say)
         problems.raise_if_any("Weak-Net data set, nothing was written")
         return raw_dataset_of(
             options,
@@ -97,14 +89,13 @@ def convert(
             template_tables(checked),
         )
 
-    folder = carry_out(
-        options,
+    folder = write_raw_dataset(
         target,
+        {case.name: case for case in cases},
+        convert_case,
+        describe,
         problems,
-        cases,
-        check_case=check_case,
-        write_case=write_case,
-        describe=describe,
+        processes=options.processes,
         description="Fitting",
         input_roots={
             "images": options.images,

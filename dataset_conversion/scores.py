@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, ErrorType, RegionScore, WeakAnnotations
-from nnunet_weak.dataset.channel_names import channel_names_from
-from nnunet_weak.dataset.convert import carry_out, check_channel_names, find_target, raw_dataset_of
+from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
+from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
+from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import Problems
 from nnunet_weak.images.write import voxels_in_header
 from nnunet_weak.options import parse
-from nnunet_weak.scores.cases import CheckedCase, ScoreCase, check_case, write_case
+from nnunet_weak.scores.cases import CheckedCase, ScoreCase, convert_case
 from nnunet_weak.scores.inputs import ScoreInputs, gather_inputs
 from nnunet_weak.scores.listing import format_matched_table
 from nnunet_weak.scores.options import ScoreConversion
@@ -82,9 +82,7 @@ def convert(
     _check_channels(options, inputs, problems, say)
 
     def describe(checked: Sequence[CheckedCase]) -> RawDataset:
-        for case in checked:
-            problems.extend(InvalidInputError(case.problems))
-        names, axis = _report(options, inputs, [case for case in checked if not case.problems], say)
+        names, axis = _report(options, inputs, checked, say)
         problems.raise_if_any("SCORE data set, nothing was written")
         return raw_dataset_of(
             options,
@@ -96,14 +94,13 @@ def convert(
             {"left_out": dict(inputs.left_out), **provenance_of(checked)},
         )
 
-    folder = carry_out(
-        options,
+    folder = write_raw_dataset(
         target,
+        {case.name: case for case in cases},
+        convert_case,
+        describe,
         problems,
-        cases,
-        check_case=check_case,
-        write_case=write_case,
-        describe=describe,
+        processes=options.processes,
         description="Checking",
         input_roots={name: getattr(options, name) for name in ("images", "masks", "references", "prior_folder")},
         further_inputs=(options.scores, options.patients),
@@ -181,7 +178,7 @@ def _check_channels(
 ) -> None:
     """Whether the number of channels fits their names and the memory; from the images' headers alone."""
     image_channels = len(next(iter(inputs.images.values()), ()))
-    check_channel_names(options, image_channels, problems)
+    check_channel_names(options.channel_names, image_channels, problems)
     layout = _layout(options, image_channels)
     if len(layout.masks) > MANY_MASK_CHANNELS:
         largest = max((voxels_in_header(paths[0]) for paths in inputs.images.values()), default=0)
@@ -212,10 +209,7 @@ def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None
     cases = {
         case: CaseAnnotation(
             fully_annotated=case in inputs.references,
-            scores={
-                region: RegionScore(score.quality, ErrorType(score.error))
-                for region, score in scores.get(case, {}).items()
-            },
+            scores=scores.get(case, {}),
         )
         for case in inputs.images
     }

@@ -1,8 +1,4 @@
-"""What a user did that cannot work, told in one go.
-
-Everything that checks user input collects what it finds in a `Problems` list and raises once, so that a folder with
-seven mistakes needs one run to see them and not seven.
-"""
+"""Collects all input errors and reports them together."""
 
 from __future__ import annotations
 
@@ -63,14 +59,17 @@ class Problems:
         """Note one problem. `where` names file, case or field; `remedy` says what to do."""
         self._found.append(f"{where}: {what}" + (f" (remedy: {remedy})" if remedy else ""))
 
-    def extend(self, error: InvalidInputError) -> None:
-        """Take over the problems of an error raised deeper down; what is known already is told once."""
-        self._found.extend(problem for problem in error.problems if problem not in self._found)
+    def extend(self, error: InvalidInputError, case: str = "") -> None:
+        """Add the problems of an error once each, with the name of the case in front where they do not hold it."""
+        for problem in error.problems:
+            text = problem if case in problem else f"{case}: {problem}"
+            if text not in self._found:
+                self._found.append(text)
 
     def attempt(
         self, step: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result | None:
-        """What a step returns; None where it found something wrong, which is taken over."""
+        """Call a function: its result, or None where it raised `InvalidInputError`, whose problems are added."""
         try:
             return step(*args, **kwargs)
         except InvalidInputError as error:

@@ -6,15 +6,16 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TypeVar
 
 import SimpleITK as sitk
 from tqdm import tqdm
 
-from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.errors import InvalidInputError, Problems
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -58,6 +59,54 @@ def run_tasks(
         if processes <= 1:
             return [_counted(function, task, bar) for task in waiting]
         return _run_in_processes(function, waiting, processes, bar)
+
+
+def run_cases(
+    function: Callable[[Task], Result],
+    cases: Mapping[str, Task],
+    problems: Problems,
+    *,
+    processes: int | None = None,
+    description: str,
+    progress: bool = True,
+) -> dict[str, Result]:
+    """Call `function` for each case as `run_tasks` does, and collect what is wrong with any of them.
+
+    Args:
+        function: A function that can be pickled, as its tasks and results. It raises `InvalidInputError` for a case
+            that cannot be used.
+        cases: Its argument, by the name of the case.
+        problems: Takes what was raised, with the name of the case in front where the text does not hold it.
+        processes: As `run_tasks`.
+        description: As `run_tasks`.
+        progress: As `run_tasks`.
+
+    Returns:
+        The results by case, without the cases that raised.
+    """
+    outcomes = run_tasks(
+        partial(_result_or_error, function),
+        list(cases.values()),
+        processes=processes,
+        description=description,
+        progress=progress,
+    )
+    results: dict[str, Result] = {}
+    for name, (result, error) in zip(cases, outcomes, strict=True):
+        if error is None:
+            results[name] = result  # type: ignore[assignment]
+        else:
+            problems.extend(error, case=name)
+    return results
+
+
+def _result_or_error(
+    function: Callable[[Task], Result], task: Task
+) -> tuple[Result, None] | tuple[None, InvalidInputError]:
+    try:
+        return function(task), None
+    except InvalidInputError as error:
+        return None, error
 
 
 def _run_in_processes(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.cli.preprocess_annotations import dataset_folder
-from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.dataset.folders import dataset_folder, new_dataset_folder
+from nnunet_weak.errors import InvalidInputError, Problems
 
 if TYPE_CHECKING:
-    from nnunet_weak.dataset.raw import WrittenCase
+    from nnunet_weak.dataset.convert import ConvertedCase
 
 _EPILOG = """\
 example: the baseline that RefineSeg is to be compared with, where there are several annotators
@@ -88,7 +88,8 @@ def fuse_dataset(
         InvalidInputError: The data set has no positive drawings, or the new one exists.
     """
     from nnunet_weak.dataset.annotations import WeakAnnotations
-    from nnunet_weak.dataset.raw import RawDataset, target_folder, write_raw_dataset
+    from nnunet_weak.dataset.convert import write_raw_dataset
+    from nnunet_weak.dataset.raw import RawDataset
     from nnunet_weak.drawings.random_walker import RANDOM_WALKER
     from nnunet_weak.options import shorten_path
     from nnunet_weak.parallel import default_processes
@@ -103,7 +104,7 @@ def fuse_dataset(
         )
     content = json.loads((source / "dataset.json").read_text(encoding="utf-8"))
     name = new_name or source.name[len("Dataset000_") :] + method.title().replace("_", "")
-    target = target_folder(new_id, name, overwrite=overwrite)
+    target = new_dataset_folder(new_id, name, overwrite=overwrite)
     ending, channels = content["file_ending"], annotations.channels.images
 
     def maps_of(case: str, kind: str) -> tuple[Path, ...]:
@@ -148,9 +149,10 @@ def fuse_dataset(
     )
     write_raw_dataset(
         target,
-        tasks,
-        _write_case,
+        {task.name: task for task in tasks},
+        _fuse_case,
         lambda _: new,
+        Problems(),
         processes=processes or default_processes(),
         input_roots={source.name: source},
     )
@@ -159,17 +161,20 @@ def fuse_dataset(
     return target
 
 
-def _write_case(folder: Path, case: _FuseCase) -> WrittenCase[None]:
+def _fuse_case(case: _FuseCase, folder: Path | None) -> ConvertedCase:
     import numpy as np
     import SimpleITK as sitk
 
     from nnunet_weak.dataset.case_files import CaseFiles
+    from nnunet_weak.dataset.convert import ConvertedCase
     from nnunet_weak.dataset.input_channels import further_channels
-    from nnunet_weak.dataset.raw import WrittenCase
     from nnunet_weak.drawings.fusion import majority_vote, staple
     from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
     from nnunet_weak.images.read import read_image, read_label_map, with_geometry_of
 
+    inputs = (*case.images, *(case.positive or (case.labels,)), *case.negative)
+    if folder is None:  # another case has failed
+        return ConvertedCase(name=case.name, inputs=inputs)
     image = read_image(case.images[0])
     files = CaseFiles(folder, case.name, case.file_ending, image)
     for channel, path in enumerate(case.images):
@@ -190,7 +195,7 @@ def _write_case(folder: Path, case: _FuseCase) -> WrittenCase[None]:
         files.write_labels(with_geometry_of(labels, image))
     else:
         files.write_labels(read_label_map(case.labels))
-    return WrittenCase(None, (*case.images, *(case.positive or (case.labels,)), *case.negative))
+    return ConvertedCase(name=case.name, inputs=inputs)
 
 
 def _parser() -> argparse.ArgumentParser:

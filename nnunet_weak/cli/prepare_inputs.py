@@ -82,13 +82,16 @@ def prepare(options: Preparation) -> PreparedFiles:
     """
     from nnunet_weak.dataset.annotations import WeakAnnotations
     from nnunet_weak.dataset.find_cases import discover_cases
+    from nnunet_weak.dataset.folders import dataset_folder
     from nnunet_weak.images.read import list_images
     from nnunet_weak.parallel import run_tasks
     from nnunet_weak.scores.initial_masks import find_initial_masks
 
     if not 0 <= options.part_id < options.num_parts:
         raise InvalidInputError(f"--part_id {options.part_id}: parts are numbered from 0 to {options.num_parts - 1}")
-    folder = model_folder(options.model)
+    folder = Path(options.model)
+    if not folder.is_dir():
+        folder = dataset_folder(options.model, "nnUNet_raw", "nnUNet_preprocessed", option="-m")
     annotations = WeakAnnotations.read(folder)
     file_ending = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
     if annotations.method != "score":
@@ -144,31 +147,6 @@ def prepare(options: Preparation) -> PreparedFiles:
     complete = len(outcomes) - written - sum(bool(outcome.problems) for outcome in outcomes)
     problems.raise_if_any(f"{written} cases were written, {complete} were complete before")
     return PreparedFiles(written, complete)
-
-
-def model_folder(model: str) -> Path:
-    """Folder of the `dataset.json`: a path, or a data set's number or name below `nnUNet_raw` or `nnUNet_preprocessed`.
-
-    Raises:
-        InvalidInputError: There is none, or there are several of this number.
-    """
-    if Path(model).is_dir():
-        return Path(model)
-    pattern = f"Dataset{int(model):03d}_*" if model.isdigit() else model
-    candidates: dict[str, Path] = {}
-    searched = []
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed"):
-        root = os.environ.get(variable)
-        searched.append(f"{variable}={root or 'not set'}")
-        for path in sorted(Path(root).glob(pattern)) if root and not os.path.isabs(pattern) else ():
-            if (path / "dataset.json").is_file():
-                candidates.setdefault(path.name, path)
-    if len(candidates) != 1:
-        raise InvalidInputError(
-            f"-m {model}: {'several data sets' if candidates else 'no such model folder or data set'} "
-            f"({', '.join(candidates) or '; '.join(searched)}) (remedy: give the folder that holds dataset.json)"
-        )
-    return next(iter(candidates.values()))
 
 
 @console_command

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
+from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.errors import InvalidInputError, Problems
 
 _EPILOG = """\
@@ -104,25 +103,6 @@ def preprocess_dataset(
         maps = maps_of(annotations, raw, folder, file_ending, cases)
         done = preprocess_maps(maps, plans, name, folder, processes=processes or default_processes())
         print(f"{name}: {done.written} annotation maps written, {done.up_to_date} were up to date")
-
-
-def dataset_folder(dataset: str, variable: str) -> Path:
-    """Folder of a data set, by number or name, below the folder that an environment variable of nnU-Net names.
-
-    Raises:
-        InvalidInputError: The variable is not set, or there is no such data set.
-    """
-    root = os.environ.get(variable)
-    if not root:
-        raise InvalidInputError(
-            f"The environment variable {variable} is not set (remedy: export {variable}=/path/to/it)"
-        )
-    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
-    found = [path for path in sorted(Path(root).glob(pattern)) if path.is_dir()]
-    if len(found) != 1:
-        what = f"{len(found)} data sets" if found else "no data set"
-        raise InvalidInputError(f"-d {dataset}: {what} of this number or name in {variable}={root}")
-    return found[0]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.cli.preprocess_annotations import dataset_folder
+from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.errors import InvalidInputError
 
 _EPILOG = """\

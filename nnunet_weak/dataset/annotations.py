@@ -53,15 +53,21 @@ class ErrorType(IntEnum):
 
 @dataclass(frozen=True)
 class RegionScore:
-    """A rater's judgement of one region of an automatic mask.
+    """The judgement of one region of an automatic mask by one or several raters; `dataset.json` has the first two.
 
     Attributes:
-        quality: q_k, from 0 (unusable) to 5 (excellent).
-        error: l_k.
+        quality: q_k, from 0 (unusable) to 5 (excellent); the median over the raters.
+        error: l_k; the union over the raters, without those who saw none, and none where the median quality is 5.
+        raters: Number of raters.
+        disagreement: Highest minus lowest quality among the raters.
+        errors_agree: Whether all raters gave the same error type.
     """
 
     quality: float
     error: ErrorType
+    raters: int = 1
+    disagreement: float = 0.0
+    errors_agree: bool = True
 
 
 @dataclass(frozen=True)

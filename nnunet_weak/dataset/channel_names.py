@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from nnunet_weak.errors import Problems
+
 _AIR_HU = -200.0
 
 
@@ -14,6 +16,16 @@ class HasMinima(Protocol):
     @property
     def minima(self) -> tuple[float, ...]:
         """Lowest intensity of each image channel."""
+
+
+def check_channel_names(names: Sequence[str] | None, image_channels: int, problems: Problems) -> None:
+    """Check that there are as many names as channels; 0 channels are none to compare with."""
+    if names is not None and image_channels and len(names) != image_channels:
+        problems.add(
+            f"--channel-names {' '.join(names)}",
+            f"the images have {image_channels} channels",
+            "name each channel once, in their order",
+        )
 
 
 def channel_names_from(checked: Sequence[HasMinima], given: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:

@@ -1,97 +1,132 @@
-"""The steps that every converter takes: from options and cases to a data set that is complete, or to all problems."""
+"""The steps that every converter takes: from options and cases to a data set that is complete, or to all problems.
+
+Cases are checked and written in parallel, by the converter's own function, into `imagesTr`, `labelsTr` and, where there
+are further maps, `annotationsTr/MAP`. The folder appears complete or not at all.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
+from nnunet_weak.dataset.folders import new_dataset_folder
 from nnunet_weak.dataset.options import ConversionOptions
-from nnunet_weak.dataset.raw import RawDataset, WrittenCase, target_folder, write_raw_dataset
-from nnunet_weak.errors import Problems
+from nnunet_weak.dataset.raw import RawDataset
+from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.atomic import atomic_folder
+from nnunet_weak.images.integrity import sha256
 from nnunet_weak.options import record_of, shorten_path
-from nnunet_weak.parallel import run_tasks
+from nnunet_weak.parallel import run_cases
+
+logger = logging.getLogger(__name__)
+
+_FAILED = ".failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedCase:
+    """What a converter reports of one case; each adds its own fields.
+
+    Attributes:
+        name: The case.
+        minima: Lowest intensity of each image channel.
+        inputs: The files that were read.
+    """
+
+    name: str
+    minima: tuple[float, ...] = ()
+    inputs: tuple[Path, ...] = ()
+
 
 Task = TypeVar("Task")
-Checked = TypeVar("Checked")
+Case = TypeVar("Case", bound=ConvertedCase)
 Say = Callable[[str], None]
 
 
 def find_target(options: ConversionOptions, problems: Problems) -> Path | None:
-    """Folder of the data set to be; None for a dry run, or with a problem where it cannot be made."""
+    """Name the folder of the new data set; None for a dry run, or with a problem where it cannot be made."""
     if options.dry_run:
         return None
-    return problems.attempt(target_folder, options.dataset_id, options.name, overwrite=options.overwrite)
+    return problems.attempt(new_dataset_folder, options.dataset_id, options.name, overwrite=options.overwrite)
 
 
-def check_channel_names(options: ConversionOptions, image_channels: int, problems: Problems) -> None:
-    """Whether there are as many names as channels; 0 channels are none to compare with."""
-    names = options.channel_names
-    if names is not None and image_channels and len(names) != image_channels:
-        problems.add(
-            f"--channel-names {' '.join(names)}",
-            f"the images have {image_channels} channels",
-            "name each channel once, in their order",
-        )
-
-
-def carry_out(
-    options: ConversionOptions,
+def write_raw_dataset(
     target: Path | None,
+    cases: Mapping[str, Task],
+    convert_case: Callable[[Task, Path | None], Case],
+    describe: Callable[[Sequence[Case]], RawDataset],
     problems: Problems,
-    cases: Sequence[Task],
     *,
-    check_case: Callable[[Task], Checked],
-    write_case: Callable[[Path, Task], WrittenCase[Checked]],
-    describe: Callable[[Sequence[Checked]], RawDataset],
-    description: str,
-    input_roots: Mapping[str, Path | None],
-    further_inputs: Iterable[Path | None],
-    say: Say,
+    processes: int | None = None,
+    description: str = "Writing",
+    input_roots: Mapping[str, Path | None] | None = None,
+    further_inputs: Iterable[Path | None] = (),
+    progress: bool = True,
+    say: Say = logger.info,
 ) -> Path | None:
-    """Check all cases, and write them where nothing is wrong so far and it is no dry run.
+    """Check all cases, and write the data set if nothing is wrong and it is no dry run.
 
     Args:
-        options: What to convert.
-        target: See `find_target`.
-        problems: What was found before any case was read.
-        cases: What `check_case` and `write_case` need to know of each case.
-        check_case: Reads a case; called in parallel.
-        write_case: Reads a case and writes it into a folder; called in parallel.
-        describe: Called with what these return. Adds the cases' problems to the others and raises them, or says what
-            the data set holds beside its images.
-        description: What stands beside the progress bar of a check.
-        input_roots: See `write_raw_dataset`; None is left out.
-        further_inputs: See `write_raw_dataset`; None is left out.
+        target: Its folder, see `new_dataset_folder`; None checks only. An old data set is replaced when the new one is
+            complete.
+        cases: The argument of `convert_case`, by case.
+        convert_case: Called as `convert_case(task, folder)`, in parallel: reads and checks a case, and writes it below
+            `folder` through `CaseFiles`; checks only if that is None. Raises all problems of the case.
+        describe: Called with all cases that could be used: reports on them, raises `problems` if there are any, and
+            returns what the data set says beside its images.
+        problems: What was found before any case was read; takes those of the cases.
+        processes: Number of processes; None takes all cores.
+        description: Text beside the progress bar.
+        input_roots: Folders, by name, under which `conversion.json` lists the input files that lie in them.
+        further_inputs: Input files that belong to no case: tables.
+        progress: Whether to show a progress bar.
         say: Takes the lines of the report.
 
     Returns:
-        The folder of the data set; None after a dry run.
+        The folder; None after a dry run.
 
     Raises:
-        InvalidInputError: Everything that is wrong with the inputs, in one list; nothing was written.
-        OSError: The disk is full, for example; nothing was written.
+        InvalidInputError: Everything that is wrong with the inputs, in one list.
+        OSError: The disk is full, or a file cannot be read or written. Nothing new is left behind, an old data set
+            stays.
     """
 
-    def described(checked: Sequence[Checked]) -> RawDataset:
-        dataset = describe(checked)
+    def convert(folder: Path | None) -> tuple[RawDataset, list[_InputFile]]:
+        outcomes = run_cases(
+            partial(_convert_case, convert_case, folder),
+            cases,
+            problems,
+            processes=processes,
+            description=description,
+            progress=progress,
+        ).values()
+        dataset = describe([case for case, _ in outcomes])
+        problems.raise_if_any("Nothing was written")
         _report_splits(dataset, say)
-        return dataset
+        return dataset, [file for _, files in outcomes for file in files]
 
-    if target is None or len(problems):
-        described(run_tasks(check_case, cases, processes=options.processes, description=description))
+    if target is None or problems:
+        convert(None)
         say("Dry run: everything fits, nothing was written.")
         return None
-    write_raw_dataset(
-        target,
-        cases,
-        write_case,
-        described,
-        processes=options.processes,
-        input_roots={name: path for name, path in input_roots.items() if path is not None},
-        further_inputs=[path for path in further_inputs if path is not None],
-    )
+    replacing = target.exists()
+    with atomic_folder(target) as folder:
+        for name in ("imagesTr", "labelsTr"):
+            (folder / name).mkdir()
+        dataset, files = convert(folder)
+        if dataset.folder_name != target.name:
+            raise InvalidInputError(f"{target}: the data set is called {dataset.folder_name}")
+        roots = {name: root for name, root in (input_roots or {}).items() if root is not None}
+        files += [_fingerprint(path) for path in further_inputs if path is not None]
+        dataset.write_texts(folder, {_listed_name(path, roots): facts for path, facts in files})
+    if replacing:
+        _warn_of_old_preprocessing(target)
     say(f"Wrote {len(cases)} case{'s' if len(cases) != 1 else ''} to {target}")
     return target
 
@@ -106,7 +141,7 @@ def raw_dataset_of(
     provenance: Mapping[str, Any],
     texts: Mapping[str, str] | None = None,
 ) -> RawDataset:
-    """What the data set says beside its images; command, options and `provenance` go into `conversion.json`."""
+    """Describe the data set of a converter; command, options and `provenance` go into `conversion.json`."""
     return RawDataset(
         options.dataset_id,
         options.name,
@@ -116,13 +151,47 @@ def raw_dataset_of(
         options.file_ending,
         patients,
         options.split_seed,
-        {
-            "command": [shorten_path(argument) for argument in command],
-            "options": record_of(options),
-            **provenance,
-        },
+        {"command": [shorten_path(argument) for argument in command], "options": record_of(options), **provenance},
         texts or {},
     )
+
+
+def files_in(sources: Iterable[Path | None]) -> tuple[Path, ...]:
+    """Files, and those in folders, in the order given."""
+    return tuple(
+        path
+        for source in sources
+        if source is not None
+        for path in (sorted(filter(Path.is_file, source.iterdir())) if source.is_dir() else [source])
+    )
+
+
+_InputFile = tuple[Path, dict[str, Any]]
+
+
+def _convert_case(
+    convert_case: Callable[[Task, Path | None], Case], folder: Path | None, task: Task
+) -> tuple[Case, list[_InputFile]]:
+    # As soon as one case has a problem, the others are checked only, for the folder will be removed.
+    failed = None if folder is None else folder / _FAILED
+    try:
+        case = convert_case(task, None if failed is None or failed.exists() else folder)
+    except InvalidInputError:
+        if failed is not None:
+            failed.touch()
+        raise
+    return case, [] if failed is None or failed.exists() else [_fingerprint(path) for path in case.inputs]
+
+
+def _fingerprint(path: Path) -> _InputFile:
+    return path, {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _listed_name(path: Path, roots: Mapping[str, Path]) -> str:
+    for name, root in roots.items():
+        if path.absolute().is_relative_to(root.absolute()):
+            return f"{name}/{path.absolute().relative_to(root.absolute()).as_posix()}"
+    return path.name
 
 
 def _report_splits(dataset: RawDataset, say: Say) -> None:
@@ -134,3 +203,15 @@ def _report_splits(dataset: RawDataset, say: Say) -> None:
         say(f"splits_final.json: {len(splits)} folds, which validate on {held_out} {kind}cases in all")
     elif len(dataset.annotations.cases) < 2 or dataset.patients and len(set(dataset.patients.values())) < 2:
         say("All cases are of one patient: no folds are possible, train with fold 'all'.")
+
+
+def _warn_of_old_preprocessing(target: Path) -> None:
+    preprocessed = Path(os.environ.get("nnUNet_preprocessed") or os.devnull) / target.name
+    if preprocessed.exists():
+        logger.warning(
+            "%s has been preprocessed before: run nnUNetv2_plan_and_preprocess again, or training goes on with the "
+            "old data.",
+            target.name,
+        )
+    if (preprocessed / "splits_final.json").exists():
+        logger.warning("Its splits_final.json in nnUNet_preprocessed is kept by nnU-Net; delete it for the new folds.")

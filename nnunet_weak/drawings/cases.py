@@ -1,10 +1,9 @@
-"""One case of a RefineSeg data set: checked, then written. Both run in worker processes. Arrays are (z, y, x)."""
+"""One case of a RefineSeg data set: checked and written in a worker process. Arrays are (z, y, x)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -13,19 +12,18 @@ import SimpleITK as sitk
 
 from nnunet_weak.dataset.annotations import ChannelLayout
 from nnunet_weak.dataset.case_files import CaseFiles
-from nnunet_weak.dataset.case_steps import files_in, of_case, read_on_grid, write_unless_spoilt
+from nnunet_weak.dataset.convert import ConvertedCase, files_in
 from nnunet_weak.dataset.input_channels import (
     further_channels,
     lowest_intensities,
     read_first_channel,
     write_input_channels,
 )
-from nnunet_weak.dataset.raw import WrittenCase
 from nnunet_weak.drawings.files import read_drawing
 from nnunet_weak.drawings.legend import IGNORE, DrawingCode, class_numbers
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER, carry_on_drawings
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.read import with_geometry_of
+from nnunet_weak.images.read import read_label_map_on_grid, with_geometry_of
 
 NEGATIVE_SUFFIX = "_not"
 """Map `anna` holds what anna drew as being there, map `anna_not` what she drew as not being there."""
@@ -61,22 +59,16 @@ class DrawingsCase:
     file_ending: str = ".nii.gz"
 
 
-@dataclass(frozen=True)
-class CheckedDrawingsCase:
+@dataclass(frozen=True, kw_only=True)
+class CheckedDrawingsCase(ConvertedCase):
     """What was found in a case's files.
 
     Attributes:
-        name: The case.
-        problems: All that is wrong with them.
-        minima: Lowest intensity of each image channel.
         drawn: Voxels drawn as each class, by map.
         conflicts: Voxels that contradict each other, by description; only what occurs.
         fully_annotated: Whether there is a reference.
     """
 
-    name: str
-    problems: tuple[str, ...] = ()
-    minima: tuple[float, ...] = ()
     drawn: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     conflicts: Mapping[str, int] = field(default_factory=dict)
     fully_annotated: bool = False
@@ -95,24 +87,14 @@ class CaseMaps:
     conflicts: Mapping[str, int]
 
 
-def check_case(case: DrawingsCase) -> CheckedDrawingsCase:
-    """Read every file of a case and note what is wrong with each."""
-    return _processed(case, None)
+def convert_case(case: DrawingsCase, folder: Path | None) -> CheckedDrawingsCase:
+    """Check a case and write its images, label map, annotation maps and preview into a raw folder; None checks only.
 
-
-def write_case(folder: Path, case: DrawingsCase) -> WrittenCase[CheckedDrawingsCase]:
-    """Check a case and write its images, label map, annotation maps and preview into a raw folder."""
-    checked = write_unless_spoilt(folder, partial(_processed, case))
-    sources = [*case.images, *case.positive.values(), *case.negative.values(), case.reference]
-    return WrittenCase(checked, files_in(sources))
-
-
-def _processed(case: DrawingsCase, folder: Path | None) -> CheckedDrawingsCase:
+    Raises:
+        InvalidInputError: All problems of its files.
+    """
     problems = Problems()
-    try:
-        image = read_first_channel(case.images)
-    except InvalidInputError as error:
-        return CheckedDrawingsCase(case.name, of_case(case.name, error.problems))
+    image = read_first_channel(case.images)
     found = problems.attempt(read_maps, case, image) or CaseMaps({}, {})
     reference = problems.attempt(read_reference, case, image)
     maps = dict(found.maps)
@@ -140,8 +122,14 @@ def _processed(case: DrawingsCase, folder: Path | None) -> CheckedDrawingsCase:
         layout = ChannelLayout(len(case.images))
         written = problems.attempt(write_input_channels, files, case.images, image, layout, None)
         minima = None if written is None else written.minima
+    problems.raise_if_any()
     return CheckedDrawingsCase(
-        case.name, of_case(case.name, problems), minima or (), drawn, found.conflicts, case.reference is not None
+        name=case.name,
+        minima=minima or (),
+        inputs=files_in([*case.images, *case.positive.values(), *case.negative.values(), case.reference]),
+        drawn=drawn,
+        conflicts=found.conflicts,
+        fully_annotated=case.reference is not None,
     )
 
 
@@ -232,7 +220,7 @@ def read_reference(case: DrawingsCase, image: sitk.Image) -> np.ndarray | None:
     """Reference labels as classes 0 to K; None where there are none. They use the drawings' values, 0 is background."""
     if case.reference is None:
         return None
-    labels = read_on_grid(case.reference, image)
+    labels = read_label_map_on_grid(case.reference, image)
     return class_numbers(sitk.GetArrayViewFromImage(labels), case.code.targets, str(case.reference))
 
 

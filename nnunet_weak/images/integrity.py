@@ -1,13 +1,14 @@
-"""What SimpleITK keeps to itself when it reads a file: that it is truncated, or that it holds NaN.
+"""Checks of image files that SimpleITK does not make: truncated files, NaN; and SHA-256 sums.
 
-Its NIfTI and GIPL readers fill the missing end of a truncated file with whatever stood in memory, another patient's
+SimpleITK's NIfTI and GIPL readers fill the missing end of a truncated file with arbitrary memory, another patient's
 voxels for example, and its NIfTI reader turns NaN and infinity into 0. Neither raises an error, so the file itself is
-looked at.
+examined.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,15 @@ def non_finite_voxels(path: Path) -> int:
             if suspicious:
                 count += int(values.size - np.isfinite(values).sum())
     return count
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 sum of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _nifti_voxels(path: Path) -> _Voxels | None:

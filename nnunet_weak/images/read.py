@@ -121,6 +121,21 @@ def read_label_map(path: Path | str) -> sitk.Image:
     return sitk.Cast(image, sitk.sitkUInt8 if high <= np.iinfo(np.uint8).max else sitk.sitkUInt16)
 
 
+def read_label_map_on_grid(path: Path | str, image: sitk.Image) -> sitk.Image:
+    """Read a label map that must be on the grid of an image.
+
+    Raises:
+        InvalidInputError: As `read_label_map`; or the grids differ.
+    """
+    labels = read_label_map(path)
+    difference = geometry_difference(image, labels)
+    if difference:
+        raise InvalidInputError(
+            f"{path}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
+        )
+    return labels
+
+
 def geometry_difference(image: sitk.Image, other: sitk.Image, tolerance: float = 1e-3) -> str:
     """How the voxel grids of two images differ, as a sentence; empty where they are the same.
 

@@ -23,6 +23,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.atomic import removed_on_failure
 from nnunet_weak.images.read import with_geometry_of
 
 WRITABLE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -56,24 +57,18 @@ def write_volume(array: np.ndarray, reference: sitk.Image, path: Path, *, slope:
         raise InvalidInputError(f"{path}: shape {array.shape} (z, y, x) instead of {reference.GetSize()[::-1]}")
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
-    try:
+    with removed_on_failure(path):
         if ending in (".nii", ".nii.gz") and max(array.shape) <= _LARGEST_NIFTI_SIDE:
             _write_nifti(array, reference, path, slope, compress=ending == ".nii.gz")
         else:
             scaled = array if slope == 1 else (array * np.float64(np.float32(slope))).astype(np.float32)
             _write_with_sitk(with_geometry_of(scaled, reference), path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def copy_volume(source: Path, target: Path) -> None:
     """Copy a file's bytes; nothing remains of the copy if that fails."""
-    try:
+    with removed_on_failure(target):
         shutil.copyfile(source, target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
 
 
 def is_plain_3d_file(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""One case of a Weak-Net data set: templates fitted to its points, checked, then written. Both run in worker processes.
+"""One case of a Weak-Net data set: templates fitted to its points, checked and written in a worker process.
 
 Label maps are (z, y, x), points LPS mm.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +16,14 @@ from numpy.typing import NDArray
 
 from nnunet_weak.dataset.annotations import ChannelLayout
 from nnunet_weak.dataset.case_files import CaseFiles
-from nnunet_weak.dataset.case_steps import files_in, of_case, read_on_grid, write_unless_spoilt
+from nnunet_weak.dataset.convert import ConvertedCase, files_in
 from nnunet_weak.dataset.input_channels import (
     lowest_intensities,
     read_first_channel,
     write_input_channels,
 )
-from nnunet_weak.dataset.raw import WrittenCase
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.read import with_geometry_of
+from nnunet_weak.images.read import read_label_map_on_grid, with_geometry_of
 from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.points import ObjectPoints, PointSet, check_points_in_image
 from nnunet_weak.points.predictions import PredictedCase
@@ -83,14 +81,11 @@ class ObjectReport:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class CheckedPointCase:
+@dataclass(frozen=True, kw_only=True)
+class CheckedPointCase(ConvertedCase):
     """What was found in a case's files.
 
     Attributes:
-        name: The case.
-        problems: All that is wrong with them.
-        minima: Lowest intensity of each image channel.
         objects: The fitted objects.
         overlaps: Voxels claimed by two objects: (who has them, who has not).
         warnings: What was noticed about points outside the image.
@@ -98,27 +93,11 @@ class CheckedPointCase:
         fully_annotated: Whether there is a reference.
     """
 
-    name: str
-    problems: tuple[str, ...] = ()
-    minima: tuple[float, ...] = ()
     objects: tuple[ObjectReport, ...] = ()
     overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     template_dice: Mapping[str, float] = field(default_factory=dict)
     fully_annotated: bool = False
-
-
-def check_case(case: PointCase) -> CheckedPointCase:
-    """Read every file of a case, fit its templates, and note what is wrong."""
-    return _processed(case, None)
-
-
-def write_case(folder: Path, case: PointCase) -> WrittenCase[CheckedPointCase]:
-    """Check a case and write its images, label map, map of trusted voxels, meshes and preview into a raw folder."""
-    checked = write_unless_spoilt(folder, partial(_processed, case))
-    predicted = case.predicted.path if case.predicted is not None else None
-    sources = [*case.images, *case.files, case.reference, predicted]
-    return WrittenCase(checked, files_in(sources))
 
 
 def fit_templates(
@@ -194,7 +173,7 @@ def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | No
     """Reference labels as classes 0 to K; None where there are none."""
     if case.reference is None:
         return None
-    labels = read_on_grid(case.reference, image)
+    labels = read_label_map_on_grid(case.reference, image)
     values = sitk.GetArrayViewFromImage(labels)
     classes = np.zeros(values.shape, np.uint8)
     for number, known in enumerate(case.classes.values(), start=1):
@@ -208,12 +187,16 @@ def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | No
     return classes
 
 
-def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
+def convert_case(case: PointCase, folder: Path | None) -> CheckedPointCase:
+    """Check a case, fit its templates, and write it into a raw folder; None checks only.
+
+    Written are its images, label map, map of trusted voxels, meshes and preview.
+
+    Raises:
+        InvalidInputError: All problems of its files.
+    """
     problems = Problems()
-    try:
-        image = read_first_channel(case.images)
-    except InvalidInputError as error:
-        return CheckedPointCase(case.name, of_case(case.name, error.problems))
+    image = read_first_channel(case.images)
     source = case.files[0] if len(case.files) == 1 else None
     warnings = problems.attempt(check_points_in_image, PointSet(case.objects, source), image) or []
     templates = None
@@ -236,15 +219,17 @@ def _processed(case: PointCase, folder: Path | None) -> CheckedPointCase:
         minima = None if written is None else written.minima
         if templates.fitted:
             _write_for_looking(folder / TEMPLATES, case, image, templates, reference)
+    problems.raise_if_any()
+    predicted = case.predicted.path if case.predicted is not None else None
     return CheckedPointCase(
-        case.name,
-        of_case(case.name, problems),
-        minima or (),
-        tuple(map(_report, templates.fitted)) if templates else (),
-        templates.overlaps if templates else {},
-        tuple(warnings),
-        _dice(case, templates, reference) if templates and reference is not None else {},
-        case.reference is not None,
+        name=case.name,
+        minima=minima or (),
+        inputs=files_in([*case.images, *case.files, case.reference, predicted]),
+        objects=tuple(map(_report, templates.fitted)) if templates else (),
+        overlaps=templates.overlaps if templates else {},
+        warnings=tuple(warnings),
+        template_dice=_dice(case, templates, reference) if templates and reference is not None else {},
+        fully_annotated=case.reference is not None,
     )
 
 

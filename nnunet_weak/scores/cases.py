@@ -1,10 +1,9 @@
-"""One case of a SCORE data set: checked, then written. Both run in worker processes."""
+"""One case of a SCORE data set, checked and written in a worker process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +12,14 @@ import SimpleITK as sitk
 
 from nnunet_weak.dataset.annotations import ChannelLayout
 from nnunet_weak.dataset.case_files import CaseFiles, label_values
-from nnunet_weak.dataset.case_steps import files_in, of_case, read_on_grid, write_unless_spoilt
+from nnunet_weak.dataset.convert import ConvertedCase, files_in
 from nnunet_weak.dataset.input_channels import (
     lowest_intensities,
     read_first_channel,
     write_input_channels,
 )
-from nnunet_weak.dataset.raw import WrittenCase
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.read import left_right_axis, list_images
+from nnunet_weak.images.read import left_right_axis, list_images, read_label_map_on_grid
 from nnunet_weak.priors import BandAssessment, PriorOptions, assess_in_band, boundary_prior
 from nnunet_weak.scores.initial_masks import InitialMask, read_initial_mask
 from nnunet_weak.scores.regions import RegionSource
@@ -61,50 +59,33 @@ class ScoreCase:
     assess_prior: bool = False
 
 
-@dataclass(frozen=True)
-class CheckedCase:
+@dataclass(frozen=True, kw_only=True)
+class CheckedCase(ConvertedCase):
     """What was found in a case's files.
 
     Attributes:
-        name: The case.
-        problems: All that is wrong with them.
         voxels: Number of voxels.
         left_right_axis: SimpleITK axis that runs left-right; None where none does clearly.
-        minima: Lowest intensity of each image channel.
         overlaps: Voxels claimed by two regions.
         empty_regions: Regions without any voxel in the initial mask.
         assessment: P against the reference.
-        inputs: The files that were read.
     """
 
-    name: str
-    problems: tuple[str, ...] = ()
     voxels: int = 0
     left_right_axis: int | None = None
-    minima: tuple[float, ...] = ()
     overlaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     empty_regions: tuple[str, ...] = ()
     assessment: BandAssessment | None = None
-    inputs: tuple[Path, ...] = ()
 
 
-def check_case(case: ScoreCase) -> CheckedCase:
-    """Read every file of a case and note what is wrong with each."""
-    return _processed(case, None)
+def convert_case(case: ScoreCase, folder: Path | None) -> CheckedCase:
+    """Check a case and write its channels and label map into a raw folder; None checks only.
 
-
-def write_case(folder: Path, case: ScoreCase) -> WrittenCase[CheckedCase]:
-    """Check a case and write its channels and label map into a raw folder."""
-    checked = write_unless_spoilt(folder, partial(_processed, case))
-    return WrittenCase(checked, checked.inputs)
-
-
-def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
+    Raises:
+        InvalidInputError: All problems of its files.
+    """
     problems = Problems()
-    try:
-        image = read_first_channel(case.images)
-    except InvalidInputError as error:
-        return CheckedCase(case.name, of_case(case.name, error.problems))
+    image = read_first_channel(case.images)
     mask = problems.attempt(_read_mask, case, image)
     reference = problems.attempt(read_reference, case, image)
     minima: tuple[float, ...] | None = None
@@ -124,16 +105,16 @@ def _processed(case: ScoreCase, folder: Path | None) -> CheckedCase:
     assessment = None
     if case.assess_prior and prior is not None and mask is not None and reference is not None and not problems:
         assessment = assess_in_band(prior, mask.label_map, reference)
+    problems.raise_if_any()
     return CheckedCase(
-        case.name,
-        of_case(case.name, problems),
-        image.GetNumberOfPixels(),
-        _clear_left_right_axis(image),
-        minima or (),
-        mask.overlaps if mask else {},
-        mask.empty_regions if mask else (),
-        assessment,
-        _input_files(case, mask) if mask else (),
+        name=case.name,
+        minima=minima or (),
+        inputs=_input_files(case, mask) if mask else (),
+        voxels=image.GetNumberOfPixels(),
+        left_right_axis=_clear_left_right_axis(image),
+        overlaps=mask.overlaps if mask else {},
+        empty_regions=mask.empty_regions if mask else (),
+        assessment=assessment,
     )
 
 
@@ -147,7 +128,7 @@ def read_reference(case: ScoreCase, image: sitk.Image) -> sitk.Image | None:
         return None
     if case.reference.is_dir() or any(region.labels for region in case.regions):
         return read_initial_mask(case.reference, case.regions, image, other_labels=case.other_labels).label_map
-    labels = read_on_grid(case.reference, image)
+    labels = read_label_map_on_grid(case.reference, image)
     highest = label_values(labels)[-1]
     if highest > len(case.regions):
         raise InvalidInputError(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnunet_weak.dataset.annotations import BEST_QUALITY
 from nnunet_weak.errors import Problems
 from nnunet_weak.scores.columns import Columns
-from nnunet_weak.scores.scale import BEST_QUALITY, Scale
+from nnunet_weak.scores.scale import Scale
 from nnunet_weak.scores.table_files import Grid
 from nnunet_weak.scores.words import (
     ERROR_NAMES,

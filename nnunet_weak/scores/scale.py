@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nnunet_weak.dataset.annotations import BEST_QUALITY
 from nnunet_weak.errors import InvalidInputError
-
-BEST_QUALITY = 5.0
 
 
 @dataclass(frozen=True)

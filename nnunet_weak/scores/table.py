@@ -18,36 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nnunet_weak.dataset.annotations import BEST_QUALITY, ErrorType, RegionScore
 from nnunet_weak.dataset.names import Unmatched, fold_text, match_names, squeezed
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.scores.columns import Layout, count_recognised, find_columns
 from nnunet_weak.scores.ratings import Rating, read_ratings
-from nnunet_weak.scores.scale import BEST_QUALITY, Scale
+from nnunet_weak.scores.scale import Scale
 from nnunet_weak.scores.table_files import read_grid
 from nnunet_weak.scores.words import (
     NONE,
     combine_errors,
 )
-
-
-@dataclass(frozen=True)
-class RegionScore:
-    """What is known of one region of one case.
-
-    Attributes:
-        quality: q_k, 0 (unusable) to 5 (excellent); the median over the raters.
-        error: l_k: -1 under-segmentation, 0 none, 1 over-segmentation, 2 both. The union over the raters, raters who
-            saw none left out; 0 where the median quality is 5.
-        raters: Number of raters.
-        disagreement: Highest minus lowest quality among the raters.
-        errors_agree: Whether all raters gave the same error type.
-    """
-
-    quality: float
-    error: int
-    raters: int = 1
-    disagreement: float = 0.0
-    errors_agree: bool = True
 
 
 @dataclass(frozen=True)
@@ -225,4 +206,4 @@ def _combined(ratings: Sequence[Rating]) -> RegionScore:
     quality = float(statistics.median(qualities))
     # Where most raters found nothing to correct, one dissenter's error type would contradict the score.
     error = NONE if quality == BEST_QUALITY else combine_errors(errors)
-    return RegionScore(quality, error, len(ratings), max(qualities) - min(qualities), len(errors) == 1)
+    return RegionScore(quality, ErrorType(error), len(ratings), max(qualities) - min(qualities), len(errors) == 1)

@@ -10,11 +10,12 @@ import numbers
 import re
 from typing import Any
 
+from nnunet_weak.dataset.annotations import ErrorType, error_name
 from nnunet_weak.dataset.names import fold_text
 
-UNDER, NONE, OVER, BOTH = -1, 0, 1, 2
+UNDER, NONE, OVER, BOTH = ErrorType.UNDER, ErrorType.NONE, ErrorType.OVER, ErrorType.BOTH
 
-ERROR_NAMES = {UNDER: "under", NONE: "none", OVER: "over", BOTH: "both"}
+ERROR_NAMES: dict[int, str] = {error: error_name(error) for error in ErrorType}
 """Error types by the word this package writes."""
 
 ERROR_WORDS: dict[int, tuple[str, ...]] = {

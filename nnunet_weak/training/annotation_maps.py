@@ -28,6 +28,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.integrity import sha256
 from nnunet_weak.parallel import run_tasks
 
 RAW_FOLDER = "annotationsTr"
@@ -187,7 +188,7 @@ def _preprocess_case(case: _Case) -> tuple[int, tuple[str, ...]]:
     geometry = _geometry(properties, plans, configuration)
     written, problems = 0, []
     for entry in case.maps:
-        source = _sha256(entry.source) if entry.source.is_file() else None
+        source = sha256(entry.source) if entry.source.is_file() else None
         if _is_up_to_date(entry.target, source, geometry, labels.shape):
             continue
         if source is None:
@@ -263,11 +264,3 @@ def _geometry(properties: Mapping[str, Any], plans: PlansManager, configuration:
         "resampling": [configuration.configuration[key] for key in _RESAMPLING_KEYS],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -161,7 +161,7 @@ def test_a_bad_case_is_named_and_does_not_stop_the_others(study: Path, capsys: p
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("-m", "512"), "-m 512: no such model folder or data set"),
+        (("-m", "512"), "-m 512: no data set of this number or name"),
         (("-m", "images"), "no such file"),
         (("--masks", "nowhere"), "nowhere"),
         (("-i", "nowhere"), "nowhere: no such folder"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
 from functools import partial
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import pytest
 import SimpleITK as sitk
 from oblique_grid import write_grid
 
-from nnunet_weak.dataset import raw as raw_dataset
 from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.dataset.case_files import CaseFiles
-from nnunet_weak.dataset.raw import RawDataset, WrittenCase, target_folder, write_raw_dataset
-from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.parallel import run_tasks
+from nnunet_weak.dataset.convert import ConvertedCase, write_raw_dataset
+from nnunet_weak.dataset.folders import dataset_folder, new_dataset_folder
+from nnunet_weak.dataset.raw import RawDataset
+from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.parallel import run_cases, run_tasks
 
 
 @pytest.fixture
@@ -48,18 +50,21 @@ def source(tmp_path: Path) -> Path:
 
 def write(data: RawDataset, source: Path, *, fail: BaseException | None = None, overwrite=False, processes=1) -> Path:
     return write_raw_dataset(
-        target_folder(7, "Test", overwrite=overwrite),
-        list(data.annotations.cases),
-        partial(_write_task, source, fail),
+        new_dataset_folder(7, "Test", overwrite=overwrite),
+        {name: name for name in data.annotations.cases},
+        partial(_convert, source, fail),
         lambda _: data,
+        Problems(),
         processes=processes,
         input_roots={"images": source.parent},
         progress=False,
-    )
+    )  # type: ignore[return-value]
 
 
-def _write_task(source: Path, fail: BaseException | None, folder: Path, name: str) -> WrittenCase[None]:
-    return WrittenCase(None, tuple(write_one(source, folder, name, fail)))
+def _convert(source: Path, fail: BaseException | None, name: str, folder: Path | None) -> ConvertedCase:
+    if folder is not None:
+        write_one(source, folder, name, fail)
+    return ConvertedCase(name=name, inputs=(source,))
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
@@ -142,27 +147,28 @@ def test_existing_folder(nnunet_raw: Path, source: Path, caplog: pytest.LogCaptu
     with pytest.raises(InvalidInputError, match="exists already.*--overwrite"):
         write(dataset(), source)
     (nnunet_raw.parent / "nnUNet_preprocessed" / folder.name).mkdir()
-    (nnunet_raw / f".{folder.name}.partial-1-abc").mkdir()
+    (nnunet_raw / f".partial-999999999@{platform.node()}-{folder.name}").mkdir()
     write(dataset(3), source, overwrite=True)
     assert len(WeakAnnotations.read(folder).cases) == 3
     assert "nnUNetv2_plan_and_preprocess again" in caplog.text
-    assert "partial-1-abc was left" in caplog.text
+    assert "was left by a run that was killed" in caplog.text
+    assert list(nnunet_raw.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("variable", ["nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"])
 def test_number_that_has_another_name(nnunet_raw: Path, variable: str):
     (nnunet_raw.parent / variable / "Dataset007_Other").mkdir()
     with pytest.raises(InvalidInputError, match=f"{variable} has it as Dataset007_Other"):
-        target_folder(7, "Test", overwrite=True)
+        new_dataset_folder(7, "Test", overwrite=True)
 
 
 def test_missing_variable_and_bad_names(nnunet_raw: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(InvalidInputError) as raised:
-        target_folder(1000, "a/b", overwrite=False)
+        new_dataset_folder(1000, "a/b", overwrite=False)
     assert len(raised.value.problems) == 2
     monkeypatch.delenv("nnUNet_raw")
     with pytest.raises(InvalidInputError, match="nnUNet_raw is not set"):
-        target_folder(7, "Test", overwrite=False)
+        new_dataset_folder(7, "Test", overwrite=False)
 
 
 def test_contradictions_are_all_named():
@@ -183,4 +189,43 @@ def test_mask_and_prior_channels_are_not_normalised():
 
 def test_results_come_in_the_order_of_the_tasks():
     assert run_tasks(abs, [-3, 2, -1], processes=1, description="", progress=False) == [3, 2, 1]
-    assert raw_dataset.NO_NORMALISATION.casefold() == "nonorm"
+
+
+def _square(value: float) -> float:
+    if value < 0:
+        raise InvalidInputError([f"{value} is negative", f"{value} of b is negative"])
+    return value**2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_problems_of_cases_name_them_and_the_others_have_results(processes: int):
+    problems = Problems()
+    results = run_cases(
+        _square, {"a": 2, "b": -1, "c": 3}, problems, processes=processes, description="", progress=False
+    )
+    assert results == {"a": 4, "c": 9}
+    assert list(problems) == ["b: -1 is negative", "-1 of b is negative"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_all_problems_are_raised_and_nothing_is_written(nnunet_raw: Path, source: Path, processes: int):
+    with pytest.raises(InvalidInputError, match="case_1: no label"):
+        write(dataset(3), source, fail=InvalidInputError("no label"), processes=processes)
+    assert not list(nnunet_raw.iterdir())
+
+
+def test_data_sets_are_found_by_number_and_name(nnunet_folders: Path, monkeypatch: pytest.MonkeyPatch):
+    raw, preprocessed = nnunet_folders / "nnUNet_raw", nnunet_folders / "nnUNet_preprocessed"
+    for folder in (raw / "Dataset007_A", preprocessed / "Dataset007_A", preprocessed / "Dataset008_B"):
+        folder.mkdir()
+    both = ("nnUNet_raw", "nnUNet_preprocessed")
+    assert dataset_folder("7", *both) == dataset_folder("Dataset007_A", "nnUNet_raw") == raw / "Dataset007_A"
+    assert dataset_folder("008", *both) == preprocessed / "Dataset008_B"
+    with pytest.raises(InvalidInputError, match="-m 8: no data set of this number or name in nnUNet_raw="):
+        dataset_folder("8", "nnUNet_raw", option="-m")
+    (raw / "Dataset007_C").mkdir()
+    with pytest.raises(InvalidInputError, match="2 data sets .Dataset007_A, Dataset007_C."):
+        dataset_folder("7", *both)
+    monkeypatch.delenv("nnUNet_raw")
+    with pytest.raises(InvalidInputError, match="nnUNet_raw is not set"):
+        dataset_folder("7", "nnUNet_raw")

@@ -201,9 +201,9 @@ def test_many_mask_channels():
 
 
 def test_left_right_axis_of_all_cases():
-    same = [CheckedCase("a", left_right_axis=2), CheckedCase("b", left_right_axis=2)]
+    same = [CheckedCase(name="a", left_right_axis=2), CheckedCase(name="b", left_right_axis=2)]
     assert common_left_right_axis(same) == (2, "")
-    axis, remark = common_left_right_axis([*same, CheckedCase("c", left_right_axis=None)])
+    axis, remark = common_left_right_axis([*same, CheckedCase(name="c", left_right_axis=None)])
     assert axis is None and "axis z in 2 cases (a, b)" in remark and "oblique in c" in remark
 
 
@@ -220,7 +220,7 @@ def test_an_oblique_image_has_no_left_right_axis(study: ScoreStudy, capsys: pyte
 
 
 def test_channel_names():
-    ct, mri = CheckedCase("a", minima=(-1024.0,)), CheckedCase("b", minima=(0.0,))
+    ct, mri = CheckedCase(name="a", minima=(-1024.0,)), CheckedCase(name="b", minima=(0.0,))
     assert channel_names_from([ct, ct], None)[0] == ("CT",)
     assert channel_names_from([ct, mri], None)[0] == ("MRI",)
     assert channel_names_from([ct], ["CT"]) == (("CT",), [])

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from score_table_files import EXPECTED, LONG, plain, problems_of, write
 
+from nnunet_weak.dataset.annotations import RegionScore
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.scores.columns import parse_columns
-from nnunet_weak.scores.table import RegionScore, read_scores
+from nnunet_weak.scores.table import read_scores
 
 
 def test_long_csv(tmp_path):

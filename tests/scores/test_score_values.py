@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from score_table_files import plain, problems_of, write
 
+from nnunet_weak.dataset.annotations import RegionScore
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.scores.listing import format_matched_table
 from nnunet_weak.scores.scale import Scale
-from nnunet_weak.scores.table import RegionScore, read_scores
+from nnunet_weak.scores.table import read_scores
 from nnunet_weak.scores.words import NotUnderstoodError, parse_error, parse_quality
 
 

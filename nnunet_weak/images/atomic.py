@@ -1,0 +1,110 @@
+"""Files and folders that appear complete or not at all.
+
+Content is written under a temporary name beside the target, `.partial-PID@HOST-NAME`, which takes the target's name at
+the end and is removed on any exception. What a killed process left of the same target is removed by the next run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Create a folder that becomes `target`, replacing an old one, when the block ends without an exception.
+
+    Yields:
+        An empty folder on the same file system. The folders above `target` are created.
+
+    Raises:
+        OSError: The folder cannot be written; an old `target` stays.
+    """
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target)
+    partial, replaced = (_temporary(kind, target) for kind in ("partial", "replaced"))
+    try:
+        partial.mkdir()
+        yield partial
+        if target.exists():
+            target.rename(replaced)
+        try:
+            partial.rename(target)
+        except BaseException:
+            if replaced.exists():
+                replaced.rename(target)
+            raise
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Name a file, with the ending of `target`, that replaces it when the block ends without an exception.
+
+    The content is flushed to the disk before. The folder of `target` must exist.
+    """
+    target = target.absolute()
+    _remove_leftovers(target)
+    partial = _temporary("partial", target)
+    with removed_on_failure(partial):
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+
+
+@contextmanager
+def removed_on_failure(path: Path) -> Iterator[None]:
+    """Remove a file if the block that writes it raises; for files in an `atomic_folder`."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _temporary(kind: str, target: Path) -> Path:
+    return target.with_name(f".{kind}-{os.getpid()}@{platform.node()}-{target.name}")
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed runs left of the target; a target that a killed run had moved aside is moved back."""
+    pattern = re.compile(rf"\.(partial|replaced)-(\d+)@(.*)-{re.escape(target.name)}")
+    for path in sorted(target.parent.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            continue
+        if match[3] != platform.node() or _is_running(int(match[2])):
+            logger.warning("%s belongs to another run: delete it if that was killed.", path)
+        elif match[1] == "replaced" and not target.exists():
+            logger.warning("%s was moved aside by a run that was killed; it is moved back.", target)
+            path.rename(target)
+        else:
+            logger.warning("%s was left by a run that was killed; it is removed.", path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_running(pid: int) -> bool:
+    if pid == os.getpid():
+        return False  # an earlier process had this number, in a restarted container for example
+    if os.name != "posix":
+        return True  # os.kill would end the process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
