@@ -40,6 +40,7 @@ SCHEMA_VERSION = 1
 METHODS = ("score", "refineseg", "weaknet")
 MAP_KINDS = ("positive", "negative")
 BEST_QUALITY = 5.0
+_KEYS = ("schema_version", "method", "channels", "mask_sources", "prior", "left_right_axis", "maps", "cases")
 
 
 class ErrorType(IntEnum):
@@ -129,25 +130,20 @@ class WeakAnnotations:
 
     def to_json(self, with_cases: bool = True) -> dict[str, Any]:
         """The block as it stands in `dataset.json`; without the cases it says nothing about any patient."""
-        block: dict[str, Any] = {
+        channels = self.channels
+        optional = {
+            "mask_sources": dict(self.mask_sources),
+            "prior": self.prior.to_json() if self.prior is not None else {},
+            "maps": dict(self.maps),
+        }
+        return {
             "schema_version": SCHEMA_VERSION,
             "method": self.method,
-            "channels": {
-                "images": self.channels.images,
-                "masks": list(self.channels.masks),
-                "prior": self.channels.prior,
-            },
+            "channels": {"images": channels.images, "masks": list(channels.masks), "prior": channels.prior},
             "left_right_axis": self.left_right_axis,
+            **{name: value for name, value in optional.items() if value},
+            **({"cases": {name: _case_to_json(case) for name, case in self.cases.items()}} if with_cases else {}),
         }
-        if self.mask_sources:
-            block["mask_sources"] = dict(self.mask_sources)
-        if self.prior is not None:
-            block["prior"] = self.prior.to_json()
-        if self.maps:
-            block["maps"] = dict(self.maps)
-        if with_cases:
-            block["cases"] = {name: _case_to_json(case) for name, case in self.cases.items()}
-        return block
 
     @classmethod
     def from_dataset_json(cls, dataset_json: Mapping[str, Any], source: str = "dataset.json") -> WeakAnnotations:
@@ -195,128 +191,105 @@ def without_cases(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _case_to_json(case: CaseAnnotation) -> dict[str, Any]:
-    entry: dict[str, Any] = {}
-    if case.fully_annotated:
-        entry["fully_annotated"] = True
-    if case.scores:
-        entry["scores"] = {
-            region: {"quality": score.quality, "error": error_name(score.error)}
-            for region, score in case.scores.items()
-        }
-    if case.maps:
-        entry["maps"] = list(case.maps)
-    return entry
+    scores = {
+        region: {"quality": score.quality, "error": error_name(score.error)} for region, score in case.scores.items()
+    }
+    entry = {"fully_annotated": case.fully_annotated, "scores": scores, "maps": list(case.maps)}
+    return {name: value for name, value in entry.items() if value}
 
 
 def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotations:
     problems = Problems()
     root = f"{source}: {BLOCK}"
-    known = ("schema_version", "method", "channels", "mask_sources", "prior", "left_right_axis", "maps", "cases")
-    if not _is_object(block, known, root, problems):
-        problems.raise_if_any()
-    version = block.get("schema_version")
-    if version != SCHEMA_VERSION:
+    block = _object(block, _KEYS, root, problems)
+    if block.get("schema_version") != SCHEMA_VERSION:
         raise InvalidInputError(
-            f"{root}.schema_version: {version!r}, this version of nnunet_weak reads {SCHEMA_VERSION} "
-            "(remedy: convert the data set again, or update nnunet_weak)"
+            f"{root}.schema_version: {block.get('schema_version')!r}, this version of nnunet_weak reads "
+            f"{SCHEMA_VERSION} (remedy: convert the data set again, or update nnunet_weak)"
         )
-    method = block.get("method")
-    if method not in METHODS:
-        problems.add(f"{root}.method", f"{method!r} is not one of {', '.join(METHODS)}")
+    method, axis = block.get("method"), block.get("left_right_axis")
+    _expect(method in METHODS, method, f"one of {', '.join(METHODS)}", f"{root}.method", problems)
+    _expect(
+        axis is None or type(axis) is int and 0 <= axis <= 2,
+        axis,
+        "0, 1, 2 or null",
+        f"{root}.left_right_axis",
+        problems,
+    )
     channels = _parse_channels(block.get("channels"), labels, f"{root}.channels", problems)
-    sources = block.get("mask_sources", {})
-    if not _is_object(sources, channels.masks, f"{root}.mask_sources", problems):
-        sources = {}
-    for name, source in sources.items():
-        if not isinstance(source, str):
-            problems.add(f"{root}.mask_sources.{name}", f"{source!r} is not a text such as '3' or 'rib_*'")
-    axis = block.get("left_right_axis")
-    if axis not in (None, 0, 1, 2) or isinstance(axis, bool):
-        problems.add(f"{root}.left_right_axis", f"{axis!r} is not 0, 1, 2 or null")
-    prior = None
-    if block.get("prior") is not None:
-        try:
-            prior = PriorOptions.from_json(block["prior"], f"{root}.prior")
-        except InvalidInputError as error:
-            problems.extend(error)
-    maps = block.get("maps", {})
-    if _is_object(maps, None, f"{root}.maps", problems):
-        for name, kind in maps.items():
-            if kind not in MAP_KINDS:
-                problems.add(f"{root}.maps.{name}", f"{kind!r} is not one of {', '.join(MAP_KINDS)}")
-    else:
-        maps = {}
-    cases: dict[str, CaseAnnotation] = {}
-    entries = block.get("cases", {})
-    if _is_object(entries, None, f"{root}.cases", problems):
-        for name, entry in entries.items():
-            cases[name] = _parse_case(entry, channels.masks, tuple(maps), f"{root}.cases.{name}", problems)
+    sources = _object(block.get("mask_sources", {}), channels.masks, f"{root}.mask_sources", problems)
+    for name, mask in sources.items():
+        _expect(isinstance(mask, str), mask, "a text such as '3' or 'rib_*'", f"{root}.mask_sources.{name}", problems)
+    maps = _object(block.get("maps", {}), None, f"{root}.maps", problems)
+    for name, kind in maps.items():
+        _expect(kind in MAP_KINDS, kind, f"one of {', '.join(MAP_KINDS)}", f"{root}.maps.{name}", problems)
+    prior = block.get("prior")
+    if prior is not None:
+        prior = problems.attempt(PriorOptions.from_json, prior, f"{root}.prior")
+    cases = {
+        name: _parse_case(entry, channels.masks, tuple(maps), f"{root}.cases.{name}", problems)
+        for name, entry in _object(block.get("cases", {}), None, f"{root}.cases", problems).items()
+    }
     problems.raise_if_any(source)
-    return WeakAnnotations(method, channels, cases, prior, axis, dict(maps), dict(sources))
+    return WeakAnnotations(method, channels, cases, prior, axis, dict(maps), dict(sources))  # type: ignore[arg-type]
 
 
 def _parse_channels(entry: Any, labels: Mapping[str, Any], where: str, problems: Problems) -> ChannelLayout:
-    if not _is_object(entry, ("images", "masks", "prior"), where, problems):
-        return ChannelLayout(1)
+    entry = _object(entry, ("images", "masks", "prior"), where, problems)
     images, masks, prior = entry.get("images"), entry.get("masks", []), entry.get("prior", False)
-    if not isinstance(images, int) or isinstance(images, bool) or images < 1:
-        problems.add(f"{where}.images", f"{images!r} is not a number of channels")
-        images = 1
-    if not isinstance(masks, list) or not all(isinstance(name, str) for name in masks):
-        problems.add(f"{where}.masks", f"{masks!r} is not a list of region names")
+    _expect(type(images) is int and images > 0, images, "a number of channels", f"{where}.images", problems)
+    _expect(isinstance(prior, bool), prior, "true or false", f"{where}.prior", problems)
+    named = isinstance(masks, list) and all(isinstance(name, str) for name in masks)
+    if not _expect(named, masks, "a list of region names", f"{where}.masks", problems):
         masks = []
     for index, name in enumerate(masks, start=1):
         if labels.get(name) != index:
             problems.add(
                 f"{where}.masks", f'region {index} is "{name}", but the labels say {name!r}: {labels.get(name)!r}'
             )
-    if not isinstance(prior, bool):
-        problems.add(f"{where}.prior", f"{prior!r} is not true or false")
-    return ChannelLayout(images, tuple(masks), bool(prior))
+    return ChannelLayout(images, tuple(masks), prior)  # type: ignore[arg-type]
 
 
 def _parse_case(
     entry: Any, regions: tuple[str, ...], maps: tuple[str, ...], where: str, problems: Problems
 ) -> CaseAnnotation:
-    if not _is_object(entry, ("fully_annotated", "scores", "maps"), where, problems):
-        return CaseAnnotation()
-    fully_annotated = entry.get("fully_annotated", False)
-    if not isinstance(fully_annotated, bool):
-        problems.add(f"{where}.fully_annotated", f"{fully_annotated!r} is not true or false")
-    scores: dict[str, RegionScore] = {}
-    given = entry.get("scores", {})
-    if _is_object(given, regions, f"{where}.scores", problems):
-        for region, value in given.items():
-            score = _parse_score(value, f"{where}.scores.{region}", problems)
-            if score is not None:
-                scores[region] = score
-    names = entry.get("maps", [])
-    if not isinstance(names, list) or any(name not in maps for name in names):
-        problems.add(f"{where}.maps", f"{names!r} is not a list of names among {list(maps)}")
+    entry = _object(entry, ("fully_annotated", "scores", "maps"), where, problems)
+    full, names = entry.get("fully_annotated", False), entry.get("maps", [])
+    _expect(isinstance(full, bool), full, "true or false", f"{where}.fully_annotated", problems)
+    known = isinstance(names, list) and all(name in maps for name in names)
+    if not _expect(known, names, f"a list of names among {list(maps)}", f"{where}.maps", problems):
         names = []
-    return CaseAnnotation(bool(fully_annotated), scores, tuple(names))
+    scores = {}
+    for region, value in _object(entry.get("scores", {}), regions, f"{where}.scores", problems).items():
+        score = _parse_score(value, f"{where}.scores.{region}", problems)
+        if score is not None:
+            scores[region] = score
+    return CaseAnnotation(bool(full), scores, tuple(names))
 
 
 def _parse_score(value: Any, where: str, problems: Problems) -> RegionScore | None:
-    if not _is_object(value, ("quality", "error"), where, problems):
-        return None
+    value = _object(value, ("quality", "error"), where, problems)
     quality, error = value.get("quality"), value.get("error")
     names = [error_name(member) for member in ErrorType]
-    if isinstance(quality, bool) or not isinstance(quality, (int, float)) or not 0 <= quality <= BEST_QUALITY:
-        problems.add(f"{where}.quality", f"{quality!r} is not a number from 0 to {BEST_QUALITY:g}")
-        return None
-    if error not in names:
-        problems.add(f"{where}.error", f"{error!r} is not one of {', '.join(names)}")
-        return None
-    return RegionScore(float(quality), ErrorType[error.upper()])
+    in_range = type(quality) in (int, float) and 0 <= quality <= BEST_QUALITY
+    understood = (
+        _expect(in_range, quality, f"a number from 0 to {BEST_QUALITY:g}", f"{where}.quality", problems),
+        _expect(error in names, error, f"one of {', '.join(names)}", f"{where}.error", problems),
+    )
+    return RegionScore(float(quality), ErrorType[error.upper()]) if all(understood) else None
 
 
-def _is_object(value: Any, known: tuple[str, ...] | None, where: str, problems: Problems) -> bool:
-    if not isinstance(value, Mapping):
-        problems.add(where, f"{value!r} is not a JSON object")
-        return False
-    if known is not None:
-        for key in value:
-            if key not in known:
-                problems.add(f"{where}.{key}", f"unknown name; known are {', '.join(known) or 'none'}")
-    return True
+def _expect(valid: bool, value: Any, expected: str, where: str, problems: Problems) -> bool:
+    if not valid:
+        problems.add(where, f"{value!r} is not {expected}")
+    return valid
+
+
+def _object(value: Any, known: tuple[str, ...] | None, where: str, problems: Problems) -> Mapping[str, Any]:
+    """A JSON object, checked for unknown names; an empty one, with a problem, where it is something else."""
+    if not _expect(isinstance(value, Mapping), value, "a JSON object", where, problems):
+        return {}
+    for key in value if known is not None else ():
+        if key not in known:  # type: ignore[operator]
+            problems.add(f"{where}.{key}", f"unknown name; known are {', '.join(known) or 'none'}")  # type: ignore[arg-type]
+    return value
