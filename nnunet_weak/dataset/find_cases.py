@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -58,20 +58,29 @@ def discover_cases(
             "%s: its %d folders are not searched for images, as it holds images itself", folder, len(subfolders)
         )
     problems = Problems()
+    channels: Sequence[str] = suffixes
     if layout == "folders":
         found = _from_folders(subfolders, suffixes, problems)
     elif suffixes:
-        found = _from_suffixes(files, suffixes, folder, problems)
+        told = f"the name ends with none of {', '.join(suffixes)}", "rename or remove it, or add its suffix"
+        found = _grouped(files, lambda name: _split_suffix(name, suffixes), told, problems)
     elif layout == "channels":
-        found = _from_numbers(files, folder, problems)
+        told = "the name does not end with a channel number such as _0000", "rename it, or use the layout 'files'"
+        found = _grouped(files, _split_number, told, problems)
+        last = max((int(number) for paths in found.values() for number in paths), default=-1)
+        channels = [f"{number:04d}" for number in range(last + 1)]
     else:
         found = {name: {"": path} for name, path in files.items()}
     if not found and not len(problems):
         problems.add(str(folder), "no images found", "give the folder that holds the images, or a folder for each case")
+    if channels:
+        found = {
+            case: _in_order(paths, channels, f"{folder}, case '{case}'", problems) for case, paths in found.items()
+        }
     _check_channels(found, problems, folder)
     _check_names(found, problems, folder)
     problems.raise_if_any(str(folder))
-    return {case: [channels[key] for key in channels] for case, channels in sorted(found.items())}
+    return {case: list(paths.values()) for case, paths in sorted(found.items())}
 
 
 def why_not_a_case_name(name: str) -> str:
@@ -105,47 +114,33 @@ def _are_channels(files: Iterable[str]) -> bool:
     return bool(numbers) and all(numbers) and any(number and number[2] == "0000" for number in numbers)
 
 
-def _from_numbers(files: dict[str, Path], folder: Path, problems: Problems) -> dict[str, dict[str, Path]]:
-    found: dict[str, dict[str, Path]] = {}
-    for name, path in files.items():
-        match = _CHANNEL_NUMBER.fullmatch(name)
-        if match is None:
-            problems.add(
-                str(path),
-                "the name does not end with a channel number such as _0000",
-                "rename it, or use the layout 'files'",
-            )
-            continue
-        found.setdefault(match[1], {})[match[2]] = path
-    count = max((int(number) for channels in found.values() for number in channels), default=-1) + 1
-    for case, channels in found.items():
-        missing = [f"{number:04d}" for number in range(count) if f"{number:04d}" not in channels]
-        if missing:
-            shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
-            problems.add(
-                f"{folder}, case '{case}'",
-                f"channel {shown} is missing, it has {', '.join(channels)}",
-                "add the file, or leave the case out; where the digits are part of the name, use the layout 'files'",
-            )
-    return found
+def _split_number(name: str) -> tuple[str, str] | None:
+    match = _CHANNEL_NUMBER.fullmatch(name)
+    return (match[1], match[2]) if match else None
 
 
-def _from_suffixes(
-    files: dict[str, Path], suffixes: Sequence[str], folder: Path, problems: Problems
+def _split_suffix(name: str, suffixes: Sequence[str]) -> tuple[str, str] | None:
+    for suffix in suffixes:
+        if name.endswith(suffix) and len(name) > len(suffix):
+            return name.removesuffix(suffix), suffix
+    return None
+
+
+def _grouped(
+    files: dict[str, Path],
+    split: Callable[[str], tuple[str, str] | None],
+    told: tuple[str, str],
+    problems: Problems,
 ) -> dict[str, dict[str, Path]]:
+    """Files by case and channel; `told` is the problem with names that cannot be split, and its remedy."""
     found: dict[str, dict[str, Path]] = {}
     for name, path in files.items():
-        suffix = next((suffix for suffix in suffixes if name.endswith(suffix) and len(name) > len(suffix)), None)
-        if suffix is None:
-            problems.add(
-                str(path), f"the name ends with none of {', '.join(suffixes)}", "rename or remove it, or add its suffix"
-            )
-            continue
-        found.setdefault(name[: -len(suffix)], {})[suffix] = path
-    return {
-        case: _in_suffix_order(channels, suffixes, f"{folder}, case '{case}'", problems)
-        for case, channels in found.items()
-    }
+        parts = split(name)
+        if parts is None:
+            problems.add(str(path), *told)
+        else:
+            found.setdefault(parts[0], {})[parts[1]] = path
+    return found
 
 
 def _from_folders(
@@ -160,42 +155,37 @@ def _from_folders(
         if not images:
             series = dicom_series(subfolder)
             if len(series) == 1 and len(suffixes) < 2:
-                found[case] = {"": subfolder}
+                found[case] = {suffixes[0] if suffixes else "": subfolder}
             else:
                 what = f"{len(series)} DICOM series" if series else "no images"
-                problems.add(
-                    where,
-                    f"{what}, images or one series are needed",
-                    "convert each series to an image file" if series else "",
-                )
+                remedy = "convert each series to an image file" if series else ""
+                problems.add(where, f"{what}, images or one series are needed", remedy)
         elif suffixes:
-            channels: dict[str, Path] = {}
+            channels = found[case] = {}
             for name, path in images.items():
-                suffix = next(
-                    (suffix for suffix in suffixes if name.endswith(suffix) or name == suffix.lstrip("_-")), None
-                )
+                matching = (end for end in suffixes if name.endswith(end) or name == end.lstrip("_-"))
+                suffix = next(matching, None)
                 if suffix in channels:
                     problems.add(where, f"{path.name} and {channels[suffix].name} both end with {suffix}", "keep one")
                 elif suffix is not None:
                     channels[suffix] = path
-            found[case] = _in_suffix_order(channels, suffixes, where, problems)
+        elif len(images) == 1:  # a single channel may have any name
+            found[case] = {"": next(iter(images.values()))}
         else:
-            channels = {
-                (name[len(case) :] if name.startswith(case) else name).lstrip("_-"): path
-                for name, path in images.items()
-            }
-            # A single channel may be called anything.
-            found[case] = {"": next(iter(channels.values()))} if len(channels) == 1 else channels
+            found[case] = {name.removeprefix(case).lstrip("_-"): path for name, path in images.items()}
     return found
 
 
-def _in_suffix_order(
-    channels: dict[str, Path], suffixes: Sequence[str], where: str, problems: Problems
-) -> dict[str, Path]:
-    missing = [suffix for suffix in suffixes if suffix not in channels]
+def _in_order(paths: dict[str, Path], channels: Sequence[str], where: str, problems: Problems) -> dict[str, Path]:
+    missing = [channel for channel in channels if channel not in paths]
     if missing:
-        problems.add(where, f"channel {', '.join(missing)} is missing", "add the file, or leave the case out")
-    return {suffix: channels[suffix] for suffix in suffixes if suffix in channels}
+        problems.add(
+            where,
+            f"channel {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''} is missing, "
+            f"it has {', '.join(paths) or 'none'}",
+            "add the file, or leave the case out; where digits are part of the name, use the layout 'files'",
+        )
+    return {channel: paths[channel] for channel in channels if channel in paths}
 
 
 def _check_channels(found: dict[str, dict[str, Path]], problems: Problems, folder: Path) -> None:

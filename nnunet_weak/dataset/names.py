@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from nnunet_weak.images.read import strip_ending
@@ -57,32 +57,38 @@ def match_names(
     Returns:
         The matches {name: known name}, and the names without a match.
     """
-    open_names = list(dict.fromkeys(names))
+    given = list(dict.fromkeys(names))
     matches: dict[str, str] = {}
-    steps: tuple[Callable[[str], str], ...] = (str, _folded, squeezed, _without_padding)
-    for step in steps:
-        loose = step is _without_padding
-        taken = set(matches.values()) if loose else set()
-        found = _match_step(open_names, [name for name in known if name not in taken], step, one_each=loose)
-        matches.update(found)
-        open_names = [name for name in open_names if name not in found]
-    unmatched = tuple(Unmatched(kind, name, suggestions=suggest(name, known)) for name in open_names)
-    return {name: matches[name] for name in dict.fromkeys(names) if name in matches}, unmatched
+    for key in (str, _without_ending, comparison_key, _without_padding):
+        loose = key is _without_padding
+        candidates: dict[str, list[str]] = {}
+        for candidate in known:
+            if not (loose and candidate in matches.values()):
+                candidates.setdefault(key(candidate), []).append(candidate)
+        spellings: dict[str, list[str]] = {}
+        for name in given:
+            if name not in matches:
+                spellings.setdefault(key(name), []).append(name)
+        for text, same in spellings.items():
+            several = loose and len(set(map(comparison_key, same))) > 1
+            if text and not several and len(candidates.get(text, ())) == 1:
+                matches.update(dict.fromkeys(same, candidates[text][0]))
+    unmatched = tuple(Unmatched(kind, name, suggestions=suggest(name, known)) for name in given if name not in matches)
+    return {name: matches[name] for name in given if name in matches}, unmatched
 
 
 def suggest(name: str, known: Collection[str], count: int = 3) -> tuple[str, ...]:
     """Known names that resemble `name`, best first."""
     by_key: dict[str, list[str]] = {}
     for candidate in known:
-        by_key.setdefault(squeezed(candidate), []).append(candidate)
-    close = difflib.get_close_matches(squeezed(name), list(by_key), n=count, cutoff=0.6)
+        by_key.setdefault(comparison_key(candidate), []).append(candidate)
+    close = difflib.get_close_matches(comparison_key(name), list(by_key), n=count, cutoff=0.6)
     return tuple(candidate for key in close for candidate in by_key[key])[:count]
 
 
-def squeezed(name: str) -> str:
-    """The name without what people vary: letter case, accents, file ending, blanks, underscores, hyphens (not those
-    between digits)."""
-    joined = re.sub(r"(?<=\d)[\s_\-–—]+(?=\d)", "_", _folded(name))  # else 1_1 and 11 would be one name
+def comparison_key(name: str) -> str:
+    """A name without letter case, accents, file ending, blanks, underscores and hyphens, except between digits."""
+    joined = re.sub(r"(?<=\d)[\s_\-–—]+(?=\d)", "_", _without_ending(name))  # else 1_1 and 11 would be one name
     return re.sub(r"(?<!\d)[\s_\-–—]+|[\s_\-–—]+(?!\d)", "", joined)
 
 
@@ -92,29 +98,12 @@ def fold_text(text: str) -> str:
     return " ".join("".join(char for char in decomposed if not unicodedata.combining(char)).split())
 
 
-def _folded(name: str) -> str:
+def _without_ending(name: str) -> str:
     text = fold_text(name)
     # `strip_ending` takes off any ending, of which "case 1.5" has none.
     return strip_ending(text) if re.search(r"\.(nii|nii\.gz|nrrd|mha|mhd|nhdr|gipl|dcm|tiff?)$", text) else text
 
 
 def _without_padding(name: str) -> str:
-    text = re.sub(r"_0000$", "", _folded(name))
-    return re.sub(r"(?<!\d)0+(?=\d)", "", squeezed(text))
-
-
-def _match_step(
-    names: Sequence[str], known: Sequence[str], step: Callable[[str], str], *, one_each: bool
-) -> dict[str, str]:
-    by_key: dict[str, list[str]] = {}
-    for candidate in known:
-        by_key.setdefault(step(candidate), []).append(candidate)
-    wanted: dict[str, list[str]] = {}
-    for name in names:
-        wanted.setdefault(step(name), []).append(name)
-    found = {}
-    for key, spellings in wanted.items():
-        candidates = by_key.get(key, [])
-        if len(candidates) == 1 and key and not (one_each and len({squeezed(spelling) for spelling in spellings}) > 1):
-            found.update(dict.fromkeys(spellings, candidates[0]))
-    return found
+    text = re.sub(r"_0000$", "", _without_ending(name))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", comparison_key(text))

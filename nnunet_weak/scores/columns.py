@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nnunet_weak.dataset.names import fold_text, match_names, squeezed, suggest
+from nnunet_weak.dataset.names import comparison_key, fold_text, match_names, suggest
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.scores.headers import REMARKS, is_region, plain_field, split_region, words_of
 
@@ -138,7 +138,7 @@ class _Roles:
     spelling: dict[str, str] = field(default_factory=dict)
 
     def add_wide(self, region: str, kind: str, rank: int, number: int) -> None:
-        key = squeezed(region)
+        key = comparison_key(region)
         self.spelling.setdefault(key, region)
         self.wide.setdefault(key, {}).setdefault(kind, []).append((rank, number))
 
@@ -178,7 +178,7 @@ def _classify(
         # A column headed by the region alone holds its quality where there is a column for its error.
         name = " ".join(spelling for spelling, _ in words_of(header[number]))
         target = match_names([name], list(roles.spelling.values()), kind="region")[0].get(name)
-        if target is not None and "quality" not in roles.wide[squeezed(target)]:
+        if target is not None and "quality" not in roles.wide[comparison_key(target)]:
             roles.add_wide(target, "quality", 9, number)
     return roles
 
@@ -237,7 +237,7 @@ def _checked_columns(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def _find_header(header: Sequence[str], text: str, key: str, where: str, problems: Problems) -> int | None:
-    for spelling in (str, fold_text, squeezed):
+    for spelling in (str, fold_text, comparison_key):
         numbers = [number for number, other in enumerate(header) if spelling(other) == spelling(text)]
         if len(numbers) == 1:
             return numbers[0]

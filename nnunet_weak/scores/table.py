@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from nnunet_weak.dataset.annotations import BEST_QUALITY, ErrorType, RegionScore
-from nnunet_weak.dataset.names import Unmatched, fold_text, match_names, squeezed
+from nnunet_weak.dataset.names import Unmatched, comparison_key, fold_text, match_names
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.scores.columns import Layout, count_recognised, find_columns
 from nnunet_weak.scores.ratings import Rating, read_ratings
@@ -164,7 +164,7 @@ def _names(found: Iterable[str], known: Sequence[str] | None) -> list[str]:
         return list(known)
     first: dict[str, str] = {}
     for name in found:
-        first.setdefault(squeezed(name), name)
+        first.setdefault(comparison_key(name), name)
     return list(first.values())
 
 
