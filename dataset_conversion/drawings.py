@@ -92,7 +92,6 @@ def convert(
         describe,
         problems,
         processes=options.processes,
-        description="Checking",
         input_roots={
             "images": options.images,
             "references": options.references,

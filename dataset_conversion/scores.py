@@ -101,7 +101,6 @@ def convert(
         describe,
         problems,
         processes=options.processes,
-        description="Checking",
         input_roots={name: getattr(options, name) for name in ("images", "masks", "references", "prior_folder")},
         further_inputs=(options.scores, options.patients),
         say=say,

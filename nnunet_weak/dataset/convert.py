@@ -64,7 +64,7 @@ def write_raw_dataset(
     problems: Problems,
     *,
     processes: int | None = None,
-    description: str = "Writing",
+    description: str = "Checking",
     input_roots: Mapping[str, Path | None] | None = None,
     further_inputs: Iterable[Path | None] = (),
     progress: bool = True,
@@ -82,7 +82,7 @@ def write_raw_dataset(
             returns what the data set says beside its images.
         problems: What was found before any case was read; takes those of the cases.
         processes: Number of processes; None takes all cores.
-        description: Text beside the progress bar.
+        description: Text beside the progress bar of a check.
         input_roots: Folders, by name, under which `conversion.json` lists the input files that lie in them.
         further_inputs: Input files that belong to no case: tables.
         progress: Whether to show a progress bar.
@@ -103,7 +103,7 @@ def write_raw_dataset(
             cases,
             problems,
             processes=processes,
-            description=description,
+            description=description if folder is None else "Writing",
             progress=progress,
         ).values()
         dataset = describe([case for case, _ in outcomes])
@@ -206,7 +206,10 @@ def _report_splits(dataset: RawDataset, say: Say) -> None:
 
 
 def _warn_of_old_preprocessing(target: Path) -> None:
-    preprocessed = Path(os.environ.get("nnUNet_preprocessed") or os.devnull) / target.name
+    root = os.environ.get("nnUNet_preprocessed")
+    if not root:
+        return
+    preprocessed = Path(root) / target.name
     if preprocessed.exists():
         logger.warning(
             "%s has been preprocessed before: run nnUNetv2_plan_and_preprocess again, or training goes on with the "
