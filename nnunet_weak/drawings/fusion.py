@@ -1,8 +1,7 @@
-"""Fusing several annotators' maps into one: the baselines that RefineSeg's transition matrices compete with.
+"""Fusion of several annotators' maps into one: the baselines of RefineSeg's transition matrices.
 
 Maps are positive drawings, encoded 0 = blank, k + 1 = class k, all of one shape; blank voxels have no vote. SimpleITK's
-label voting and multi-label STAPLE know no missing votes, they would take "blank" for a class that annotators see, so
-both are written here for votes that may be missing.
+label voting and multi-label STAPLE know no missing votes: they would take "blank" for a class.
 
 Reference: Dawid and Skene, Applied Statistics 1979; Warfield et al. (STAPLE), IEEE TMI 2004.
 """
@@ -10,103 +9,83 @@ Reference: Dawid and Skene, Applied Statistics 1979; Warfield et al. (STAPLE), I
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class StapleResult:
-    """Fused map and what the annotators are like.
-
-    Attributes:
-        annotation: most probable class + 1 per voxel; 0 where every annotator left a blank.
-        transition_matrices: per annotator ``p(drawn m | true k)``, axes (annotator, m, k).
-    """
-
-    annotation: NDArray[Any]
-    transition_matrices: NDArray[np.float64]
+_MAX_ITERATIONS = 100
+_TOLERANCE = 1e-6
+_INITIAL_DIAGONAL = 0.9
+_LEAST_PROBABILITY = 1e-300
 
 
 def majority_vote(annotations: Sequence[NDArray[np.integer]], num_classes: int) -> NDArray[Any]:
-    """Class with the most votes per voxel; blank where nobody votes and where the vote is a tie."""
-    patterns, of_voxel, _ = _vote_patterns(annotations)
-    counts = np.stack([(patterns == k).sum(axis=1) for k in range(1, num_classes + 1)], axis=1)
-    winner = counts.argmax(axis=1) + 1
-    winner[(counts == counts.max(axis=1, keepdims=True)).sum(axis=1) > 1] = 0
-    return winner[of_voxel].reshape(annotations[0].shape).astype(annotations[0].dtype)
+    """Take the class with the most votes at each voxel; blank where nobody drew and where the vote is a tie."""
+    votes, pattern_of_voxel, _ = _vote_patterns(annotations, num_classes)
+    counts = votes.sum(1)
+    is_tie = (counts == counts.max(1, keepdims=True)).sum(1) > 1
+    fused = np.where(is_tie, 0, counts.argmax(1) + 1)
+    return fused[pattern_of_voxel].reshape(annotations[0].shape).astype(annotations[0].dtype)
 
 
-def staple(
-    annotations: Sequence[NDArray[np.integer]],
-    num_classes: int,
-    *,
-    max_iterations: int = 100,
-    tolerance: float = 1e-6,
-    initial_diagonal: float = 0.9,
-) -> StapleResult:
+def staple(annotations: Sequence[NDArray[np.integer]], num_classes: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Multi-label STAPLE with missing votes: expectation maximisation over the truth and each annotator's matrix.
 
-    Class frequencies start from the votes and are estimated too. Voxels with equal votes are handled as one, so the
-    time hardly depends on the number of voxels.
+    Class frequencies start from the votes and are estimated too.
 
     Args:
-        annotations: one map per annotator.
-        num_classes: ``L``, background included.
-        max_iterations: upper limit of iterations.
-        tolerance: stop when no matrix entry changes by more.
-        initial_diagonal: every annotator's assumed rate of right votes at the start.
+        annotations: One map for each annotator.
+        num_classes: L, background included.
+
+    Returns:
+        The fused map: the most probable class + 1 of each voxel, 0 where nobody drew. And p(drawn m | true k) of each
+        annotator, axes (annotator, m, k).
     """
-    patterns, of_voxel, weight = _vote_patterns(annotations)
-    somebody_voted = patterns.any(axis=1)
-    off_diagonal = (1 - initial_diagonal) / max(num_classes - 1, 1)
-    matrices = np.full((len(annotations), num_classes, num_classes), off_diagonal)
-    matrices[:, np.arange(num_classes), np.arange(num_classes)] = initial_diagonal
-    frequency = np.array([(weight[:, None] * (patterns == k)).sum() for k in range(1, num_classes + 1)], float)
-    frequency /= max(frequency.sum(), 1.0)
-    weight = weight * somebody_voted
-    posterior = _posterior(patterns, matrices, frequency)
-    for _ in range(max_iterations):
-        previous, matrices = matrices, matrices.copy()
-        for annotator, vote in enumerate(patterns.T):
-            counts = np.stack([((vote == m) * weight) @ posterior for m in range(1, num_classes + 1)])
-            total = counts.sum(axis=0)
-            seen = total > 0
-            matrices[annotator][:, seen] = counts[:, seen] / total[seen]
-        if weight.sum():
-            frequency = weight @ posterior / weight.sum()
-        posterior = _posterior(patterns, matrices, frequency)
-        if np.abs(matrices - previous).max() < tolerance:
+    votes, pattern_of_voxel, count = _vote_patterns(annotations, num_classes)
+    drawn = votes.any((1, 2))
+    weight = count * drawn
+    off_diagonal = (1 - _INITIAL_DIAGONAL) / max(num_classes - 1, 1)
+    initial = np.where(np.eye(num_classes, dtype=bool), _INITIAL_DIAGONAL, off_diagonal)
+    matrices = np.stack([initial] * len(annotations))
+    frequency = np.einsum("p,pam->m", weight, votes)
+    frequency /= max(frequency.sum(), 1)
+    posterior = _posterior(votes, matrices, frequency)
+    for _ in range(_MAX_ITERATIONS):
+        previous = matrices
+        joint = np.einsum("pam,pk->amk", weight[:, None, None] * votes, posterior, optimize=True)
+        total = joint.sum(1, keepdims=True)
+        matrices = np.where(total > 0, joint / np.maximum(total, _LEAST_PROBABILITY), previous)
+        frequency = weight @ posterior / max(weight.sum(), 1)
+        posterior = _posterior(votes, matrices, frequency)
+        if np.abs(matrices - previous).max() < _TOLERANCE:
             break
-    fused = np.where(somebody_voted, posterior.argmax(axis=1) + 1, 0)
-    return StapleResult(fused[of_voxel].reshape(annotations[0].shape).astype(annotations[0].dtype), matrices)
+    fused = np.where(drawn, posterior.argmax(1) + 1, 0)[pattern_of_voxel]
+    return fused.reshape(annotations[0].shape).astype(annotations[0].dtype), matrices
 
 
 def _posterior(
-    patterns: NDArray[np.integer], matrices: NDArray[np.float64], frequency: NDArray[np.float64]
+    votes: NDArray[np.float64], matrices: NDArray[np.float64], frequency: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Probability of each true class per pattern of votes, ``(patterns, L)``."""
-    log_posterior = np.log(np.maximum(frequency, 1e-300))[None].repeat(len(patterns), axis=0)
-    for vote, log_matrix in zip(patterns.T, np.log(np.maximum(matrices, 1e-300)), strict=True):
-        drawn = vote > 0
-        log_posterior[drawn] += log_matrix[vote[drawn] - 1]
-    posterior = np.exp(log_posterior - log_posterior.max(axis=1, keepdims=True))
-    return posterior / posterior.sum(axis=1, keepdims=True)
+    """Probability of each true class for each pattern of votes, (patterns, L)."""
+    log_matrices = np.log(np.maximum(matrices, _LEAST_PROBABILITY))
+    log_posterior = np.einsum("pam,amk->pk", votes, log_matrices, optimize=True)
+    log_posterior += np.log(np.maximum(frequency, _LEAST_PROBABILITY))
+    posterior = np.exp(log_posterior - log_posterior.max(1, keepdims=True))
+    return posterior / posterior.sum(1, keepdims=True)
 
 
 def _vote_patterns(
-    annotations: Sequence[NDArray[np.integer]],
-) -> tuple[NDArray[np.integer], NDArray[np.intp], NDArray[np.intp]]:
-    """Different combinations of votes ``(patterns, annotators)``, the one of every voxel, and how often each occurs."""
+    annotations: Sequence[NDArray[np.integer]], num_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+    """Distinct patterns of votes, one-hot (patterns, annotators, L); pattern of each voxel; voxels of each pattern."""
     shapes = {annotation.shape for annotation in annotations}
     if len(shapes) != 1:
         raise ValueError(f"one or more annotation maps of one shape are needed, got the shapes {sorted(shapes)}")
-    votes = [annotation.ravel().astype(np.int64) for annotation in annotations]
-    code = np.zeros_like(votes[0])
-    for vote in votes:
-        # Renumbering after each annotator keeps the codes small however many annotators there are.
-        code = np.unique(code * (vote.max(initial=0) + 1) + vote, return_inverse=True)[1]
-    _, first, of_voxel, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
-    return np.stack([vote[first] for vote in votes], axis=1), of_voxel, count
+    drawn = [annotation.ravel().astype(np.int64) for annotation in annotations]
+    code = np.zeros_like(drawn[0])
+    for one in drawn:  # renumbered after each annotator, which keeps the codes small for any number of annotators
+        code = np.unique(code * (one.max(initial=0) + 1) + one, return_inverse=True)[1]
+    _, first, pattern_of_voxel, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
+    patterns = np.stack([one[first] for one in drawn], axis=1)
+    return (patterns[..., None] == np.arange(1, num_classes + 1)).astype(float), pattern_of_voxel, count

@@ -1,12 +1,12 @@
-"""What the values and segments of a drawing mean: classes, background, "none of the targets", blank.
+"""Meaning of the values and segments of drawings: classes, background, "none of the targets", blank.
 
-Nothing is guessed: every value that occurs in a drawing is named by the user as a class, as background, or as blank.
+Nothing is guessed: the user names every value that occurs in a drawing as a class, as background or as blank.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,20 +14,22 @@ import numpy as np
 
 from nnunet_weak.dataset.names import fold_text
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.options import read_assignments
 
 BACKGROUND = "background"
 IGNORE = "ignore"
+_FORM = "NAME, NAME=VALUE or NAME=SEGMENT"
 _DESCRIPTION_LINE = re.compile(r'\s*(\d+)\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"\s*')
 
 
 @dataclass(frozen=True)
 class ClassSource:
-    """A class and how drawings show it.
+    """A class and its representation in drawings.
 
     Attributes:
         name: Name of the class, or `background`.
-        values: Its values in label maps; empty where it is known by name only.
-        names: Names of segments that show it, beside its own.
+        values: Its values in label maps; empty if it is known by name only.
+        names: Names of its segments, in addition to its own.
     """
 
     name: str
@@ -35,19 +37,19 @@ class ClassSource:
     names: tuple[str, ...] = ()
 
     def has_name(self, name: str) -> bool:
-        """Whether a segment of this name shows the class; letter case and accents do not matter."""
+        """Whether a segment of this name belongs to the class; letter case and accents do not matter."""
         return fold_text(name) in {fold_text(known) for known in (self.name, *self.names)}
 
 
 @dataclass(frozen=True)
 class DrawingCode:
-    """How all drawings of a data set are to be read.
+    """Meaning of all drawings of a data set.
 
     Attributes:
         targets: The classes 1 to K, in the order of their labels.
-        blank: Value of label maps that says nothing.
-        background: How "this is none of the targets" is shown in positive drawings; None where it never is.
-        not_any_target: The same for negative drawings.
+        blank: Value of label maps where nothing was drawn.
+        background: Background in positive drawings; None if it is never drawn.
+        not_any_target: Exclusion of all targets in negative drawings; None if it is never drawn.
     """
 
     targets: tuple[ClassSource, ...]
@@ -57,17 +59,21 @@ class DrawingCode:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, background included."""
+        """Number of classes L = K + 1, background included."""
         return len(self.targets) + 1
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes 0 to K."""
+        return (BACKGROUND, *(target.name for target in self.targets))
+
+    @property
     def labels(self) -> dict[str, int]:
-        """Labels of the data set to come, nnU-Net's `ignore` among them."""
-        names = [BACKGROUND, *(target.name for target in self.targets), IGNORE]
-        return {name: value for value, name in enumerate(names)}
+        """Labels of the data set, with nnU-Net's `ignore`."""
+        return {name: value for value, name in enumerate((*self.class_names, IGNORE))}
 
     def codes(self, negative: bool) -> list[tuple[ClassSource, int]]:
-        """What may occur in a drawing, and its code: k + 1 for class k, L + 1 for none of the targets."""
+        """Contents of a drawing and their codes: k + 1 for class k, L + 1 for none of the targets."""
         found = [(target, number + 1) for number, target in enumerate(self.targets, start=1)]
         if self.background is not None:
             found.append((self.background, 1))
@@ -79,50 +85,49 @@ class DrawingCode:
 def parse_drawing_code(
     texts: Sequence[str], blank: int, not_any_target: str | None = None, description: Path | None = None
 ) -> DrawingCode:
-    """The meaning of values as given on a command line.
+    """Read the meaning of drawings from a command line.
 
     Args:
-        texts: `NAME=VALUE`, several values separated by commas; `NAME=SEGMENT` or `NAME` alone for segments with names.
-            The name `background` is drawn background, all others are targets in the order of their labels.
-        blank: Value of label maps that says nothing.
+        texts: `NAME=VALUE`, several values separated by commas; `NAME=SEGMENT` or `NAME` alone for named segments.
+            The name `background` stands for drawn background, all others are targets in the order of their labels.
+        blank: Value of label maps where nothing was drawn.
         not_any_target: Value or segment of negative drawings that excludes all targets.
         description: ITK-SNAP's label descriptions, which give values to names.
 
     Raises:
-        InvalidInputError: Everything that is wrong: names or values given twice, no target, a blank that is a class.
+        InvalidInputError: All problems: names or values given twice, no target, a blank that is a class.
     """
     problems = Problems()
-    named = read_label_descriptions(description) if description is not None else {}
-    sources = [_parse(text, named, problems) for text in texts]
-    none = _parse(f"none of the targets={not_any_target}", named, problems) if not_any_target else None
-    found = [source for source in sources if source is not None]
-    targets = tuple(source for source in found if source.name != BACKGROUND)
-    background = next((source for source in found if source.name == BACKGROUND), None)
-    if not targets and not len(problems):
-        problems.add("--labels", "names no target", "write for example --labels background=0 liver=1 spleen=2")
-    owner: dict[int, str] = {}
-    for source in [*found, *([none] if none else [])]:
+    described = problems.attempt(read_label_descriptions, description) if description is not None else None
+    classes: dict[str, ClassSource] = {}
+    for name, text in (problems.attempt(read_assignments, "--labels", texts, _FORM) or {}).items():
+        source = problems.attempt(_class_source, f"--labels {name}={text}", name, text, described)
+        if source is not None and classes.setdefault(fold_text(name), source) is not source:
+            problems.add("--labels", f"{name} is named twice")
+    found, none = list(classes.values()), None
+    if not_any_target is not None:
+        where = f"--not-any-target {not_any_target}"
+        none = problems.attempt(_class_source, where, "none of the targets", not_any_target, described)
+        found += [] if none is None else [none]
+    owners = {blank: "blank"}
+    for source in found:
         for value in source.values:
-            if value == blank:
-                problems.add(f"--blank {blank}", f"is also the value of {source.name}", "each value means one thing")
-            elif owner.setdefault(value, source.name) != source.name:
-                problems.add(f"--labels, value {value}", f"means both {owner[value]} and {source.name}")
-    for target in targets:
-        if 0 in target.values:
-            problems.add(
-                f"--labels {target.name}", "0 is the background of nnU-Net's label maps", "renumber the drawings"
-            )
-    names = [fold_text(source.name) for source in found]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.add("--labels", f"{name} is named twice")
-    if not 0 <= blank <= np.iinfo(np.uint16).max:
-        problems.add(f"--blank {blank}", "values of label maps are 0 to 65535")
+            if owners.setdefault(value, source.name) != source.name:
+                problems.add(f"value {value}", f"means both {owners[value]} and {source.name}", "give it one meaning")
+    background = classes.pop(BACKGROUND, None)
+    if 0 in [value for target in classes.values() for value in target.values]:
+        problems.add("--labels", "0 is the background of nnU-Net's label maps, not a target", "renumber the drawings")
+    for value in owners:
+        if not 0 <= value <= np.iinfo(np.uint16).max:
+            problems.add(f"value {value}", "values of label maps are 0 to 65535")
+    if not classes and not problems:
+        problems.add("--labels", "names no target", "write for example --labels background=0 liver=1 spleen=2")
     problems.raise_if_any("labels")
-    return DrawingCode(targets, blank, background, none)
+    return DrawingCode(tuple(classes.values()), blank, background, none)
 
 
 def read_label_descriptions(path: Path) -> dict[str, int]:
-    """Value of each label of an ITK-SNAP label description file.
+    """Read the value of each label from a label description file of ITK-SNAP.
 
     Raises:
         InvalidInputError: No such file, or no line of it describes a label.
@@ -130,8 +135,7 @@ def read_label_descriptions(path: Path) -> dict[str, int]:
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file of label descriptions")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    matches = [_DESCRIPTION_LINE.fullmatch(line) for line in lines if not line.lstrip().startswith("#")]
-    found = {match[2]: int(match[1]) for match in matches if match}
+    found = {match[2]: int(match[1]) for line in lines if (match := _DESCRIPTION_LINE.fullmatch(line))}
     if not found:
         raise InvalidInputError(
             f"{path}: describes no label; lines look like '1  255 0 0  1 1 1  \"liver\"' (remedy: save it in ITK-SNAP "
@@ -140,74 +144,70 @@ def read_label_descriptions(path: Path) -> dict[str, int]:
     return found
 
 
-def encode_values(
-    array: np.ndarray, codes: Iterable[tuple[ClassSource, int]], blank: int, where: str, problems: Problems
-) -> np.ndarray:
-    """A label map's values as codes, 0 = blank; values without a meaning are noted as problems."""
-    present = np.flatnonzero(np.bincount(array.ravel()))
-    table = np.zeros(int(present.max(initial=0)) + 1, dtype=np.uint16)
-    meaning = {value: code for source, code in codes for value in source.values}
-    unknown = [int(value) for value in present if value != blank and int(value) not in meaning]
-    if unknown:
-        counts = ", ".join(f"{value} ({int((array == value).sum())} voxels)" for value in unknown[:10])
-        problems.add(
-            where,
-            f"the value {counts} is neither a class of --labels nor --blank {blank}",
-            "name it in --labels, as background where that is drawn, or correct the drawing",
+def encode_values(array: np.ndarray, code: DrawingCode, negative: bool, where: str) -> np.ndarray:
+    """Encode a drawn label map: 0 = blank, k + 1 = class k, L + 1 = none of the targets; `where` is for messages.
+
+    Raises:
+        InvalidInputError: Classes without values, or values without a meaning.
+    """
+    codes = code.codes(negative)
+    missing = [source.name for source, _ in codes if not source.values]
+    if missing:
+        raise InvalidInputError(
+            f"{where}: is a label map, and --labels gives no value of {', '.join(missing)} (remedy: write --labels "
+            f"{missing[0]}=VALUE, or give ITK-SNAP's file with --label-descriptions)"
         )
-    for value in present:
-        table[value] = meaning.get(int(value), 0)
-    return table[array]
+    return _replace_values(
+        array,
+        {value: number for source, number in codes for value in source.values} | {code.blank: 0},
+        where,
+        f"which is neither a class of --labels nor --blank {code.blank} (remedy: name it in --labels, as background if "
+        "that was drawn, or correct the drawing)",
+    )
 
 
 def class_numbers(array: np.ndarray, targets: Sequence[ClassSource], where: str) -> np.ndarray:
-    """A dense label map's values as classes 0 to K.
+    """Number the classes of a dense label map from 0 to K; `where` is for messages.
 
-    Args:
-        array: Label map; 0 is background, targets have the values of drawings, or 1 to K where they have names only.
-        targets: The targets.
-        where: What is read, for messages.
+    In the label map 0 is background, and targets have the values of drawings, or 1 to K if they have names only.
 
     Raises:
         InvalidInputError: Values that are no target.
     """
-    numbered = not any(target.values for target in targets)
-    meaning = {0: 0}
+    named_only = not any(target.values for target in targets)
+    numbers = {0: 0}
     for number, target in enumerate(targets, start=1):
-        meaning |= dict.fromkeys((number,) if numbered else target.values, number)
-    present = [int(value) for value in np.flatnonzero(np.bincount(array.ravel()))]
-    unknown = [value for value in present if value not in meaning]
-    if unknown:
-        raise InvalidInputError(
-            f"{where}: holds the values {unknown}, which are no target of --labels; 0 is background (remedy: number "
-            "references as the drawings are, and name all their values)"
-        )
-    table = np.zeros(max(present, default=0) + 1, np.uint16)
-    for value in present:
-        table[value] = meaning[value]
-    return table[array]
+        numbers |= dict.fromkeys([number] if named_only else target.values, number)
+    return _replace_values(
+        array,
+        numbers,
+        where,
+        "which is no target of --labels; 0 is background (remedy: number references as the drawings are, and name all "
+        "their values)",
+    )
 
 
-def _parse(text: str, named: Mapping[str, int], problems: Problems) -> ClassSource | None:
-    name, equals, rest = (part.strip() for part in text.partition("="))
-    parts = [part.strip() for part in rest.split(",")] if equals else []
-    where = f"--labels {text}"
-    if not name or (equals and not all(parts)):
-        problems.add(where, "is not NAME, NAME=VALUE or NAME=SEGMENT", "write for example liver=1")
-        return None
-    if fold_text(name) == IGNORE:
-        problems.add(where, "nnU-Net keeps the name 'ignore' for itself", "give the blank value with --blank")
-        return None
-    if fold_text(name) == BACKGROUND:
-        name = BACKGROUND
+def _class_source(where: str, name: str, text: str, described: Mapping[str, int] | None) -> ClassSource:
+    parts = tuple(part.strip() for part in text.split(",")) if text else ()
     numbers = [part.isdecimal() for part in parts]
-    if any(numbers) and not all(numbers):
-        problems.add(where, "values and names are mixed", "give either")
-        return None
-    source = ClassSource(name, tuple(map(int, parts))) if any(numbers) else ClassSource(name, names=tuple(parts))
-    if named and not source.values:
-        values = tuple(value for label, value in named.items() if source.has_name(label))
-        if not values:
-            problems.add(where, f"no label of this name is described; there are {', '.join(named)}")
-        source = replace(source, values=values)
-    return source
+    if fold_text(name) == IGNORE:
+        raise InvalidInputError(f"{where}: nnU-Net reserves the name 'ignore' (remedy: give the value with --blank)")
+    if not all(parts) or any(numbers) and not all(numbers):
+        raise InvalidInputError(f"{where}: values are empty, or mixed with names (remedy: write for example liver=1,4)")
+    source = ClassSource(name, values=tuple(map(int, parts))) if any(numbers) else ClassSource(name, names=parts)
+    if described is None or source.values:
+        return source
+    values = tuple(value for label, value in described.items() if source.has_name(label))
+    if not values:
+        raise InvalidInputError(f"{where}: no label of this name is described; there are {', '.join(described)}")
+    return replace(source, values=values)
+
+
+def _replace_values(array: np.ndarray, meaning: Mapping[int, int], where: str, otherwise: str) -> np.ndarray:
+    counts = np.bincount(array.ravel())
+    unknown = [f"{value} ({counts[value]} voxels)" for value in np.flatnonzero(counts) if int(value) not in meaning]
+    if unknown:
+        raise InvalidInputError(f"{where}: holds the value {', '.join(unknown[:10])}, {otherwise}")
+    table = np.zeros(max(meaning) + 1, np.uint16)
+    table[list(meaning)] = list(meaning.values())
+    return table[array]

@@ -6,44 +6,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from nnunet_weak.dataset.options import IMAGES, WHAT, ConversionOptions, read_named_paths
-from nnunet_weak.drawings.cases import NEGATIVE_SUFFIX
 from nnunet_weak.drawings.legend import DrawingCode, parse_drawing_code
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.errors import Problems
 from nnunet_weak.options import RUN, option
 
-MEANING = "what the drawings say"
-_NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
-_FORM = "NAME=DIR with a name of letters, digits, '_' and '-'"
+MEANING = "meaning of the drawings"
+NEGATIVE_SUFFIX = "_not"
+"""Map `anna` holds the positive drawings of anna, map `anna_not` her negative ones."""
+
+
+def _drawings_option(kind: str, help: str) -> Any:
+    form = "NAME=DIR with a name of letters, digits, '_' and '-'"
+    read = partial(read_named_paths, f"--{kind}", form, name_pattern="[A-Za-z0-9][A-Za-z0-9_-]*")
+    return option(default=dict, group=WHAT, action="append", metavar="NAME=DIR", read=read, help=help)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawingsConversion(ConversionOptions):
-    """What to convert, and how."""
+    """Inputs of a conversion, and how they are read."""
 
-    positive: Mapping[str, Path] = option(
-        default=dict,
-        group=WHAT,
-        action="append",
-        metavar="NAME=DIR",
-        read=partial(read_named_paths, "--positive", _FORM, name_pattern=_NAME),
-        help="an annotator's drawings of what is there; repeatable, the first-named makes labelsTr",
+    positive: Mapping[str, Path] = _drawings_option(
+        "positive", "positive drawings of an annotator; repeatable, the first-named makes labelsTr"
     )
-    negative: Mapping[str, Path] = option(
-        default=dict,
-        group=WHAT,
-        action="append",
-        metavar="NAME=DIR",
-        read=partial(read_named_paths, "--negative", _FORM, name_pattern=_NAME),
-        help="an annotator's drawings of what is not there: class k drawn says 'not class k'; repeatable",
+    negative: Mapping[str, Path] = _drawings_option(
+        "negative", "negative drawings of an annotator: class k drawn says 'not class k'; repeatable"
     )
     labels: tuple[str, ...] = option(
         group=MEANING,
         metavar="NAME=VALUE",
-        help="targets in the order of their labels, and 'background' where that is drawn: NAME=2 or NAME=2,5 (values), "
-        "NAME=SEGMENT or NAME alone (segments with names)",
+        help="targets in the order of their labels, and 'background' if that is drawn: NAME=2 or NAME=2,5 (values), "
+        "NAME=SEGMENT or NAME alone (named segments)",
     )
     blank: int = option(group=MEANING, metavar="VALUE", help="value where nothing was drawn; never guessed")
     not_any_target: str | None = option(
@@ -58,12 +54,10 @@ class DrawingsConversion(ConversionOptions):
     random_walker: bool = option(
         default=False,
         group=MEANING,
-        help=f"add the map {RANDOM_WALKER}: the drawings carried on into their blanks along the image (Grady 2006), in "
+        help=f"add the map {RANDOM_WALKER}: the drawings propagated into blank voxels along the image (Grady 2006), in "
         "slices with at least two classes drawn; for scribbles and other drawings with wide blanks",
     )
-    previews: bool = option(
-        "--no-previews", default=True, group=RUN, recorded=False, help="draw no picture of each case"
-    )
+    previews: bool = option("--no-previews", default=True, group=RUN, recorded=False, help="draw no previews")
     references: Path | None = option(
         default=None,
         group=IMAGES,
@@ -71,40 +65,42 @@ class DrawingsConversion(ConversionOptions):
         help="reference labels of some cases, values as in the drawings, 0 for background; these cases count as fully "
         "annotated",
     )
-    dry_run: bool = option(
-        default=False,
-        group=RUN,
-        recorded=False,
-        help="check everything, tell what was drawn and what contradicts, write nothing",
-    )
     allow_missing: bool = option(
         default=False, group=RUN, help="leave out images without any drawing, and drawings without an image"
     )
 
     def __post_init__(self) -> None:
-        """Refuse annotators whose maps would have one name, and drawings without a meaning."""
+        """Refuse annotators whose maps would have the same name, and drawings without a meaning."""
         problems = Problems()
-        negative_maps = {name + NEGATIVE_SUFFIX: name for name in self.negative}
-        for name in self.positive:
-            if name in negative_maps:
-                problems.add(f"--positive {name}", f"is the name of {negative_maps[name]}'s negative map", "rename one")
-        if self.random_walker and RANDOM_WALKER in (*self.positive, *negative_maps):
+        annotators = [*self.positive, *self.negative]
+        for name in self.negative:
+            if name + NEGATIVE_SUFFIX in annotators:
+                problems.add(f"NAME {name}{NEGATIVE_SUFFIX}", f"is the name of {name}'s negative map", "rename one")
+        if self.random_walker and RANDOM_WALKER in [*annotators, *self.folders]:
             problems.add(f"NAME {RANDOM_WALKER}", "is the map of --random-walker", "rename the annotator")
         if self.random_walker and not self.positive and self.not_any_target is None:
-            problems.add("--random-walker", "carries on positive drawings, and there are none", "leave it out")
-        if not self.positive and not self.negative:
-            problems.add(
-                "--positive", "no drawings are given", "write --positive NAME=DIR, --negative NAME=DIR or both"
-            )
+            problems.add("--random-walker", "needs positive drawings, and there are none", "leave it out")
+        if not annotators:
+            problems.add("--positive", "no drawings are given", "write --positive NAME=DIR or --negative NAME=DIR")
         problems.attempt(lambda: self.code)
         problems.raise_if_any()
 
     @cached_property
     def code(self) -> DrawingCode:
-        """What the values of drawings mean."""
+        """Meaning of all drawings."""
         return parse_drawing_code(self.labels, self.blank, self.not_any_target, self.label_descriptions)
 
     @property
-    def annotators(self) -> tuple[str, ...]:
-        """All annotators, in the order they were named."""
-        return tuple(dict.fromkeys([*self.positive, *self.negative]))
+    def folders(self) -> dict[str, Path]:
+        """Folder of drawings of each annotation map."""
+        return {**self.positive, **{name + NEGATIVE_SUFFIX: folder for name, folder in self.negative.items()}}
+
+    @property
+    def map_kinds(self) -> dict[str, str]:
+        """Kind of each annotation map that a case may have, in the order in which they are listed."""
+        kinds = {}
+        for name in [*self.positive, *self.negative]:
+            kinds[name] = "positive"  # also of who draws negative ones: excluding all targets is drawing background
+            if name in self.negative:
+                kinds[name + NEGATIVE_SUFFIX] = "negative"
+        return kinds | ({RANDOM_WALKER: "positive"} if self.random_walker else {})

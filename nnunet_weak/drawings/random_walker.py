@@ -1,11 +1,10 @@
-"""Drawings carried on into what was left blank, along the image: Grady's random walker, slice by slice.
+"""Propagation of drawings into blank voxels along the image: Grady's random walker, slice by slice.
 
-Every blank voxel takes the class whose drawn voxels a random walker starting there reaches first, if it steps easily
-between voxels that look alike and hardly across an edge. Maps are encoded 0 = blank, k + 1 = class k; arrays are
-(z, y, x).
+Every blank voxel takes the class whose drawn voxels are most likely to be reached first by a random walker that starts
+there and crosses edges of the image rarely. Maps are encoded 0 = blank, k + 1 = class k; arrays are (z, y, x).
 
 References: Grady, "Random Walks for Image Segmentation", IEEE TPAMI 2006; Can et al., "Learning to Segment Medical
-Images with Scribble-Supervision Alone", DLMIA 2018, who fill scribbles with it before they train.
+Images with Scribble-Supervision Alone", DLMIA 2018, who fill scribbles with it before training.
 """
 
 from __future__ import annotations
@@ -21,60 +20,60 @@ from scipy import ndimage
 from nnunet_weak.drawings.fusion import majority_vote
 
 RANDOM_WALKER = "random_walker"
-"""Name of the annotation map, which nobody drew."""
+"""Name of the annotation map."""
 EDGE_WEIGHT = 150.0
+"""beta of Grady's weights exp(-beta (g_i - g_j)^2), for intensities g with a standard deviation of 1 in each slice;
+several channels add their squares, divided by the root of their number."""
 _SAME_SPACING = 1e-3
 
 
-def carry_on_drawings(
+def propagate_random_walker(
     channels: Sequence[NDArray[Any]],
     positive: Sequence[NDArray[np.integer]],
     negative: Sequence[NDArray[np.integer]],
     num_classes: int,
     spacing_mm: Sequence[float],
-    *,
-    edge_weight: float = EDGE_WEIGHT,
 ) -> NDArray[Any]:
-    """Fill the blanks of drawings.
+    """Fill the blank voxels of drawings.
 
-    Slices lie across the axis with a spacing of its own, or else the one with the fewest slices that were drawn in. One
-    with fewer than two classes in it stays as it is: nothing says where a target ends there. Where annotators disagree
-    nobody has drawn. A class that a negative map excludes from a voxel is not taken there, unless a positive one draws
-    it.
+    Voxels on which annotators disagree count as blank. Slices (see `slice_axis`) with fewer than two classes remain as
+    they are, since nothing says where a target ends there. A class that a negative map excludes from a voxel is not
+    assigned there, unless a positive one draws it.
 
     Args:
         channels: The image, one array for each channel.
         positive: Positive maps, at least one.
         negative: Negative maps, c + 1 = "not class c".
-        num_classes: ``L``, background included.
+        num_classes: L, background included.
         spacing_mm: Voxel spacing (z, y, x).
-        edge_weight: beta of Grady's weights ``exp(-beta (g_i - g_j)^2)``, for intensities g with a standard deviation
-            of 1 in each slice; several channels add their squares, divided by the root of their number.
 
     Returns:
-        A positive map. Blank are slices with fewer than two classes, but for what was drawn in them, and voxels where
-        all classes are excluded.
+        A positive map; blank in slices with fewer than two classes and at voxels from which all classes are excluded.
     """
     drawn = majority_vote(positive, num_classes)
     axis = slice_axis(drawn, spacing_mm)
-    in_plane = [spacing for index, spacing in enumerate(spacing_mm) if index != axis]
-    relative_spacing = np.array(in_plane) / min(in_plane)
+    in_plane = np.delete(spacing_mm, axis)
     image = np.moveaxis(np.stack(channels, axis=-1), axis, 0)
     result = np.moveaxis(drawn, axis, 0).copy()
     excluding = [np.moveaxis(one, axis, 0) for one in negative]
     for index, seeds in enumerate(result):
-        classes = np.unique(seeds[seeds > 0])
-        if len(classes) > 1 and (seeds == 0).any():
-            reached = _probabilities(image[index], seeds, classes, relative_spacing, edge_weight)
-            for one in excluding:
-                reached[one[index] == classes[:, None, None]] = 0
-            taken = np.where(reached.max(0) > 0, classes[reached.argmax(0)], 0)
-            result[index] = np.where(seeds > 0, seeds, taken)
+        if len(np.unique(seeds[seeds > 0])) < 2 or seeds.all():
+            continue
+        # Walkers never leave this box: everything beyond one voxel around the blank ones is drawn.
+        (box,) = ndimage.find_objects(ndimage.binary_dilation(seeds == 0, np.ones((3, 3))).astype(np.uint8))
+        deviation = image[index].std((0, 1))
+        standard = (image[index][box] - image[index].mean((0, 1))) / np.where(deviation > 0, deviation, 1)
+        classes = np.unique(seeds[box][seeds[box] > 0])
+        reached = _probabilities(standard, seeds[box], in_plane / in_plane.min())
+        for one in excluding:
+            reached[one[index][box] == classes[:, None, None]] = 0
+        filled = np.where(reached.max(0) > 0, classes[reached.argmax(0)], 0)
+        seeds[box] = np.where(seeds[box] > 0, seeds[box], filled)
     return np.ascontiguousarray(np.moveaxis(result, 0, axis))
 
 
 def slice_axis(drawn: NDArray[np.integer], spacing_mm: Sequence[float]) -> int:
-    """Axis across the slices that were drawn in: the one with a spacing of its own, else with the fewest drawn in.
+    """Axis across the drawn slices: the one whose spacing differs from the others', else with the fewest drawn slices.
 
     Args:
         drawn: A map, (z, y, x).
@@ -90,38 +89,21 @@ def slice_axis(drawn: NDArray[np.integer], spacing_mm: Sequence[float]) -> int:
 
 
 def _probabilities(
-    image: NDArray[Any],
-    seeds: NDArray[np.integer],
-    classes: NDArray[np.integer],
-    spacing: NDArray[np.float64],
-    edge_weight: float,
+    image: NDArray[np.float64], seeds: NDArray[np.integer], spacing: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Probability that each class is reached first, ``(len(classes), y, x)``; 0 outside of the box of all blanks."""
+    """Probability that each of the drawn classes is reached first, (classes, y, x)."""
     from skimage.segmentation import random_walker
 
-    # Walkers never leave this box: beyond a voxel around the blanks all is drawn.
-    (box,) = ndimage.find_objects(ndimage.binary_dilation(seeds == 0, np.ones((3, 3))).astype(np.uint8))
-    deviation = image.std((0, 1))
-    standard = (image[box] - image.mean((0, 1))) / np.where(deviation > 0, deviation, 1)
-    scale = standard.std()
-    if scale == 0:  # flat: every step is as easy as the other, as on this checkerboard
-        standard = np.indices(standard.shape[:2]).sum(0)[..., None] % 2.0
-        scale = standard.std()
-    inside = seeds[box].astype(np.int64)
-    present = np.unique(inside[inside > 0])
-    if len(present) == 1:
-        reached = np.ones((1, *inside.shape))
-    else:
-        # The library divides its beta by ten standard deviations of what it is given.
-        reached = random_walker(
-            standard,
-            inside,
-            beta=10 * scale * edge_weight,
-            mode="bf",
-            return_full_prob=True,
-            channel_axis=-1,
-            spacing=spacing,
-        )
-    probabilities = np.zeros((len(classes), *seeds.shape))
-    probabilities[(np.searchsorted(classes, present), *box)] = reached
-    return probabilities
+    if len(np.unique(seeds[seeds > 0])) == 1:
+        return np.ones((1, *seeds.shape))
+    if image.std() == 0:  # a checkerboard stands for a uniform image: all steps are equally likely
+        image = np.indices(seeds.shape).sum(0)[..., None] % 2.0
+    return random_walker(
+        image,
+        seeds.astype(np.int64),
+        beta=10 * image.std() * EDGE_WEIGHT,  # scikit-image divides beta by ten standard deviations
+        mode="bf",
+        return_full_prob=True,
+        channel_axis=-1,
+        spacing=spacing,
+    )

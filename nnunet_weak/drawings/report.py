@@ -1,74 +1,63 @@
-"""What a user should know before training on a RefineSeg data set, as text for a terminal."""
+"""Report on the drawings of a data set before training, as text for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nnunet_weak.drawings.cases import CheckedDrawingsCase
-from nnunet_weak.drawings.legend import BACKGROUND, DrawingCode
+import numpy as np
+
+from nnunet_weak.drawings.cases import ConvertedDrawings
+from nnunet_weak.drawings.legend import DrawingCode
 
 _SHOWN_CASES = 5
 
 
-def drawings_report(checked: Sequence[CheckedDrawingsCase], maps: Mapping[str, str], code: DrawingCode) -> list[str]:
-    """What is drawn in each map: cases, and voxels of each class."""
-    lines = [f"{sum(case.fully_annotated for case in checked)} of {len(checked)} cases have reference labels"]
-    classes = [BACKGROUND, *(target.name for target in code.targets)]
+def drawings_report(cases: Sequence[ConvertedDrawings], maps: Mapping[str, str], code: DrawingCode) -> list[str]:
+    """Count cases and voxels of each class by map (`maps`: kind of each), and voxels that contradict each other."""
+    lines = [f"{sum(case.fully_annotated for case in cases)} of {len(cases)} cases have reference labels"]
     for name, kind in maps.items():
-        totals = _totals(checked, name, len(classes))
-        cases = sum(any(case.drawn.get(name, ())) for case in checked)
-        voxels = ", ".join(f"{label} {count}" for label, count in zip(classes, totals, strict=True) if count)
-        lines.append(f"{name} ({kind}): {cases} cases; voxels of {'not ' if kind == 'negative' else ''}{voxels}")
+        count = sum(name in case.drawn for case in cases)
+        counts = zip(code.class_names, _voxels_drawn(cases, [name], code), strict=True)
+        voxels = ", ".join(f"{label} {number}" for label, number in counts if number)
+        lines.append(f"{name} ({kind}): {count} cases; voxels of {'not ' if kind == 'negative' else ''}{voxels}")
+    for conflict in dict.fromkeys(conflict for case in cases for conflict in case.conflicts):
+        found = sorted(((case.conflicts.get(conflict, 0), case.name) for case in cases), reverse=True)
+        shown = [f"{name} {count}" for count, name in found if count]
+        shown[_SHOWN_CASES:] = [f"{len(shown) - _SHOWN_CASES} more"] if len(shown) > _SHOWN_CASES else []
+        lines.append(f"Kept: {conflict}: {sum(count for count, _ in found)} voxels ({', '.join(shown)})")
+    if any(case.conflicts for case in cases):
+        lines.append("All contradictions by case: conversion.json, conflicting_voxels")
     return lines
 
 
-def conflicts_report(checked: Sequence[CheckedDrawingsCase]) -> list[str]:
-    """Where drawings contradict each other; they are kept, as the transition matrices are there to explain them."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for case in checked:
-        for what, voxels in case.conflicts.items():
-            found.setdefault(what, []).append((voxels, case.name))
-    lines = []
-    for what, entries in found.items():
-        entries.sort(reverse=True)
-        shown = ", ".join(f"{name} {voxels}" for voxels, name in entries[:_SHOWN_CASES])
-        more = f", {len(entries) - _SHOWN_CASES} more" if len(entries) > _SHOWN_CASES else ""
-        lines.append(f"Kept: {what}: {sum(voxels for voxels, _ in entries)} voxels ({shown}{more})")
-    if lines:
-        lines.append("All of them by case: conversion.json, conflicting_voxels")
-    return lines
-
-
-def drawings_warnings(checked: Sequence[CheckedDrawingsCase], maps: Mapping[str, str], code: DrawingCode) -> list[str]:
-    """What no training can learn from these drawings."""
+def drawings_warnings(
+    cases: Sequence[ConvertedDrawings], maps: Mapping[str, str], code: DrawingCode, channel_names: Sequence[str]
+) -> list[str]:
+    """Classes that cannot be learned from the drawings, and an unsuitable normalisation; see `drawings_report`."""
     positive = [name for name, kind in maps.items() if kind == "positive"]
-    totals = [_totals(checked, name, code.num_classes) for name in positive]
-    drawn = [sum(counts) for counts in zip(*totals, strict=True)] if totals else [0] * code.num_classes
+    background, *targets = _voxels_drawn(cases, positive, code)
     warnings = []
-    full = any(case.fully_annotated for case in checked)
-    for number, target in enumerate(code.targets, start=1):
-        if not drawn[number] and not full:
-            warnings.append(f"Nobody drew {target.name} in any case: it can not be learned. Check --labels")
-    if not drawn[0] and not full:
+    if not any(case.fully_annotated for case in cases):
+        warnings = [
+            f"Nobody drew {target.name} in any case: it cannot be learned. Check --labels"
+            for target, voxels in zip(code.targets, targets, strict=True)
+            if not voxels
+        ]
+        if not background:
+            warnings.append(
+                "Nobody drew background. The stock trainer on this data will find targets everywhere; RefineSeg learns "
+                "background from negative drawings alone. A rough loop around all targets, with everything outside "
+                "drawn as background, costs little"
+            )
+    if any(name.casefold() == "ct" for name in channel_names):
         warnings.append(
-            "Nobody drew background. The stock trainer on this data will find targets everywhere; RefineSeg learns "
-            "what is not a target from negative drawings alone. A rough loop around all targets, with everything "
-            "outside drawn as background, costs little"
+            "nnU-Net normalises CT by the intensities of all labelled voxels, and counts blank ones as labelled: with "
+            "drawings these are intensities of the whole image, air included. Give --channel-names zscore (or any name "
+            "but CT) to normalise each image by itself"
         )
     return warnings
 
 
-def channel_warnings(channel_names: Sequence[str]) -> list[str]:
-    """What sparse labels do to nnU-Net's CT normalisation."""
-    if not any(name.casefold() == "ct" for name in channel_names):
-        return []
-    return [
-        "nnU-Net normalises CT by the intensities of all labelled voxels, and counts blank ones as labelled: with "
-        "drawings these are intensities of the whole image, air included. Give --channel-names zscore (or any name but "
-        "CT) to normalise each image by itself"
-    ]
-
-
-def _totals(checked: Sequence[CheckedDrawingsCase], name: str, classes: int) -> list[int]:
-    counts = [case.drawn[name] for case in checked if name in case.drawn]
-    return [sum(column) for column in zip(*counts, strict=True)] if counts else [0] * classes
+def _voxels_drawn(cases: Sequence[ConvertedDrawings], maps: Sequence[str], code: DrawingCode) -> list[int]:
+    counts = [case.drawn[name] for case in cases for name in maps if name in case.drawn]
+    return [int(count) for count in np.sum([[0] * code.num_classes, *counts], axis=0)]

@@ -246,8 +246,8 @@ def measure_annotators(
     }
     together = np.concatenate(votes, axis=1) if votes else np.zeros((0, 0))
     if len(positive) > 1 and together.shape[1]:
-        result = staple(list(together), classes)
-        for name, matrix in zip(positive, result.transition_matrices, strict=True):
+        _, estimated = staple(list(together), classes)
+        for name, matrix in zip(positive, estimated, strict=True):
             matrices[name].agreement = matrix
     return matrices, deviations
 

@@ -23,10 +23,10 @@ def test_all_problems_in_one_list_and_nothing_written(drawings, capsys):
     assert drawings.convert() == 2
     told = capsys.readouterr().err
     assert "4 problems" in told and not drawings.dataset.exists()
-    assert "the value 6 (1 voxels) is neither a class of --labels nor --blank 9" in told
+    assert "the value 6 (1 voxels), which is neither a class of --labels nor --blank 9" in told
     assert "case_1.nii.gz: not on the image's grid" in told and "mm away" in told
     assert "case_2: its drawings are blank" in told
-    assert "Case2.nii.gz: positive drawing of anna without an image" in told and "perhaps it belongs to case_2" in told
+    assert "Case2.nii.gz: positive drawing anna without an image" in told and "perhaps it belongs to case_2" in told
 
 
 def test_a_case_that_nobody_drew(drawings, capsys):
@@ -49,7 +49,12 @@ def test_the_random_walker_needs_drawings_and_its_name(drawings, capsys):
     assert drawings.convert("--random-walker", positive=("random_walker=anna",)) == 2
     assert "is the map of --random-walker" in capsys.readouterr().err
     assert drawings.convert("--random-walker", "--negative", "anna=anna", positive=()) == 2
-    assert "carries on positive drawings, and there are none" in capsys.readouterr().err
+    assert "needs positive drawings, and there are none" in capsys.readouterr().err
+
+
+def test_maps_need_names_of_their_own(drawings, capsys):
+    assert drawings.convert("--negative", "anna=anna", "--negative", "anna_not=anna", positive=()) == 2
+    assert "anna_not: is the name of anna's negative map" in capsys.readouterr().err
 
 
 def test_blank_is_never_guessed(drawings, capsys):
@@ -62,13 +67,14 @@ def test_blank_is_never_guessed(drawings, capsys):
     ("texts", "blank", "message"),
     [
         (["liver=1", "spleen=1"], 0, "value 1: means both liver and spleen"),
-        (["liver=1"], 1, "is also the value of liver"),
+        (["liver=1"], 1, "value 1: means both blank and liver"),
         (["liver=0"], 4, "0 is the background"),
         (["background=0"], 4, "names no target"),
-        (["liver=1", "Liver=2"], 0, "liver is named twice"),
+        (["liver=1", "Liver=2"], 0, "Liver is named twice"),
         (["liver=1,Milz"], 0, "mixed"),
         (["ignore=3"], 0, "--blank"),
-        (["liver="], 0, "is not NAME"),
+        (["liver=70000"], 0, "values of label maps are 0 to 65535"),
+        (["liver=,"], 0, "values are empty"),
     ],
 )
 def test_labels_that_mean_nothing_clear(texts, blank, message):
@@ -79,7 +85,7 @@ def test_labels_that_mean_nothing_clear(texts, blank, message):
 def test_references_with_values_of_no_target():
     targets = (ClassSource("liver", (1, 4)), ClassSource("spleen", (5,)))
     np.testing.assert_array_equal(class_numbers(np.array([[0, 4, 5, 1]]), targets, "x"), [[0, 1, 2, 1]])
-    with pytest.raises(InvalidInputError, match=r"x: holds the values \[2\]"):
+    with pytest.raises(InvalidInputError, match=r"x: holds the value 2 \(1 voxels\), which is no target"):
         class_numbers(np.array([2]), targets, "x")
 
 

@@ -52,9 +52,9 @@ def test_slicer_problems_name_segment_and_remedy(drawings, capsys):
     drawings.write_segmentation("slicer/case_2.seg.nrrd", {"liver": (0, 1)}, layers, first_voxel=(1, 0, 0))
     assert drawings.convert(labels=NAMES, positive=("anna=slicer",)) == 2
     told = capsys.readouterr().err
-    assert "segment 'kidney': is none of Liver, spleen, Milz, background" in told
+    assert "segment 'kidney' is none of Liver, spleen, Milz, background" in told
     assert "case_1.seg.nrrd: its voxels are not those of the image" in told and "source geometry" in told
-    assert "segment 'liver': 30 voxels lie outside the image" in told
+    assert "case_2.seg.nrrd: 30 voxels lie outside the image" in told
     assert not drawings.dataset.exists()
 
 

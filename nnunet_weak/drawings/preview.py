@@ -1,7 +1,7 @@
-"""A picture of each case, on which a person sees at once whether drawings were understood: every map on the image.
+"""Preview of a case, to check the conversion by eye: every annotation map on the image.
 
-Three of the slices that a target was drawn in, or all if they are fewer; a column for each map. Classes are coloured,
-background is blue, and what is blank shows the image. A negative map colours what a voxel is *not*.
+Rows are up to three of the slices in which a target was drawn, columns are the maps. Classes are coloured, background
+is blue, blank voxels show the image. A negative map colours the classes that a voxel is *not*.
 """
 
 from __future__ import annotations
@@ -26,58 +26,48 @@ _BACKGROUND, _OPACITY = "#3b528b", 0.55
 _DISTINCT = (1, 2, 3, 4, 5, 6, 7, 8, 9)  # of matplotlib's ten colours; the first is a blue
 
 
-def draw_preview(
-    path: Path,
-    name: str,
-    image: sitk.Image,
-    maps: Mapping[str, NDArray[np.integer]],
-    titles: Mapping[str, str],
-    labels: Sequence[str],
-) -> None:
+def draw_preview(path: Path, image: sitk.Image, maps: Mapping[str, NDArray[np.integer]], labels: Sequence[str]) -> None:
     """Draw the preview of a case.
 
     Args:
-        path: PNG file to write.
-        name: The case.
-        image: Its first channel.
-        maps: Maps, 0 = blank, k + 1 = class k, (z, y, x); at least one.
-        titles: What stands above a map's column.
+        path: File to write, `CASE.png`.
+        image: First channel of the case.
+        maps: Maps by title, 0 = blank, k + 1 = class k, (z, y, x); at least one.
         labels: Class names, background first.
     """
     array, spacing_mm = sitk.GetArrayViewFromImage(image), image.GetSpacing()[::-1]
     axis = slice_axis(np.maximum.reduce(list(maps.values())), spacing_mm)
-    height, width = (spacing for other, spacing in enumerate(spacing_mm) if other != axis)
+    height, width = np.delete(spacing_mm, axis)
     chosen = _slices(maps, axis)
     palette = [_BACKGROUND, *_colours(len(labels) - 1)]
     figure = Figure(figsize=(2.6 * (len(maps) + 1), 2.7 * len(chosen) + 0.6), facecolor="black", layout="constrained")
     FigureCanvasAgg(figure)
     shown: dict[str, Any] = {"aspect": height / width, "interpolation": "nearest"}
+    colours = {"cmap": ListedColormap(palette), "vmin": -0.5, "vmax": len(labels) - 0.5, "alpha": _OPACITY}
     for row, index in zip(figure.subplots(len(chosen), len(maps) + 1, squeeze=False), chosen, strict=True):
         plane = array.take(index, axis)
         dark, bright = np.percentile(plane.astype(np.float64), (1, 99))
-        for axes, column in zip(row, ["", *maps], strict=True):
+        titles = [f"slice {index}", *maps]
+        for axes, title in zip(row, titles, strict=True):
             axes.imshow(plane, cmap="gray", vmin=dark, vmax=max(bright, dark + 1e-6), **shown)
             axes.set_axis_off()
             if axis != 0:
                 axes.invert_yaxis()  # head up
-            axes.set_title(titles[column] if column else f"slice {index}", color="white", fontsize=8)
-            if column:
-                classes = np.asarray(maps[column]).take(index, axis).astype(np.int64) - 1
-                of_class = {"cmap": ListedColormap(palette), "vmin": -0.5, "vmax": len(labels) - 0.5}
-                axes.imshow(np.ma.masked_less(classes, 0), alpha=_OPACITY, **of_class, **shown)
-    figure.suptitle(name, color="white", fontsize=11)
+            axes.set_title(title, color="white", fontsize=8)
+            if title in maps:
+                classes = maps[title].take(index, axis).astype(np.int64) - 1
+                axes.imshow(np.ma.masked_less(classes, 0), **colours, **shown)
+    figure.suptitle(path.stem, color="white", fontsize=11)
     handles = [Patch(color=colour, label=label) for colour, label in zip(palette, labels, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, labelcolor="white", frameon=False, fontsize=8)
+    path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
 
 def _slices(maps: Mapping[str, NDArray[np.integer]], axis: int) -> list[int]:
-    """Evenly among the slices with a target in some map, or with anything where there is none."""
-    across = tuple(other for other in range(3) if other != axis)
-    for least in (2, 1):
-        drawn = np.flatnonzero(np.any([(one >= least).any(across) for one in maps.values()], axis=0))
-        if len(drawn):
-            break
+    """Choose slices evenly among those with a target in some map, or with anything if there is no target."""
+    highest = np.max([one.max(tuple(other for other in range(3) if other != axis)) for one in maps.values()], axis=0)
+    drawn = np.flatnonzero(highest >= min(2, highest.max()))
     shares = (np.arange(_MOST_SLICES) + 0.5) / _MOST_SLICES
     return sorted({int(drawn[int(share * len(drawn))]) for share in shares})
 
