@@ -85,7 +85,7 @@ def read_count(option_name: str, text: str) -> int:
 def parser_of(kind: type, **parser: Any) -> argparse.ArgumentParser:
     """Make the parser of an options dataclass; `parser` goes to `argparse.ArgumentParser`."""
     made = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, **parser)
-    groups: dict[str, argparse._ArgumentGroup] = {}
+    groups = {"options": made._optionals}  # argparse's own, which holds --help
     types = get_type_hints(kind)
     for entry in sorted(fields(kind), key=lambda entry: entry.metadata["group"] == RUN):
         declared = entry.metadata
