@@ -1,10 +1,10 @@
 """From images, automatic masks and quality scores to an nnU-Net raw data set for SCORE.
 
 `labelsTr` holds the initial mask of a scored case (regions 1 to K), and the reference labels of a fully annotated one.
-The network's input channels are the images, one mask for each region, and the boundary prior P. Scores, error labels
-and how all this was made stand in `dataset.json`.
+The network's input channels are the images, one mask for each region, and the boundary prior P. `dataset.json` holds
+scores, error labels and the kind of prior.
 
-Either everything fits and the data set appears as a whole, or all that is wrong is listed and nothing is left behind.
+The data set is written as a whole, or all problems are listed and nothing is written.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
+from nnunet_weak.dataset.annotations import CaseAnnotation, WeakAnnotations
 from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
 from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import Problems
 from nnunet_weak.images.write import voxels_in_header
 from nnunet_weak.options import parse
-from nnunet_weak.scores.cases import CheckedCase, ScoreCase, convert_case
+from nnunet_weak.scores.cases import CheckedCase, convert_case
 from nnunet_weak.scores.inputs import ScoreInputs, gather_inputs
-from nnunet_weak.scores.listing import format_matched_table
 from nnunet_weak.scores.options import ScoreConversion
 from nnunet_weak.scores.report import (
     MANY_MASK_CHANNELS,
     common_left_right_axis,
+    format_table,
     masks_report,
     memory_report,
     prior_report,
@@ -36,8 +37,6 @@ from nnunet_weak.scores.report import (
 )
 
 logger = logging.getLogger(__name__)
-
-_ASSESSED_CASES = 20  # P is computed twice for these, and the mean of more would tell nothing new
 
 
 def convert(
@@ -59,35 +58,25 @@ def convert(
     """
     problems = Problems()
     target = find_target(options, problems)
-    inputs = gather_inputs(
-        options.images,
-        options.masks,
-        options.scores,
-        options.regions,
-        problems,
-        references=options.references,
-        prior_folder=options.prior_folder,
-        patients=options.patients,
-        channel_suffixes=options.channel_suffixes,
-        case_layout=options.case_layout,
-        table_format=options.table_format,
-        allow_missing=options.allow_missing,
-        report_names=options.dry_run,
-    )
-    if inputs.table is not None:
-        say(format_matched_table(inputs.table))
-    cases = _score_cases(options, inputs)
-    if not cases and not len(problems):
+    inputs = gather_inputs(options, problems)
+    if inputs.table is not None and inputs.cases:
+        say(format_table(options, inputs.table))
+    if not inputs.cases and not problems:
         problems.add(str(options.images), "no complete case: images, initial mask and score", "compare the names")
-    _check_channels(options, inputs, problems, say)
+    check_channel_names(options.channel_names, inputs.image_channels, problems)
+    layout = options.channel_layout(inputs.image_channels)
+    many = len(layout.masks) > MANY_MASK_CHANNELS
+    largest = max((voxels_in_header(case.images[0]) for case in inputs.cases), default=0) if many else 0
+    for line in memory_report(len(layout.masks), layout.count, largest, options.allow_many_channels, problems):
+        say(line)
 
     def describe(checked: Sequence[CheckedCase]) -> RawDataset:
-        names, axis = _report(options, inputs, checked, say)
+        names, axis = _report(options, inputs, checked, say) if checked else ((), None)
         problems.raise_if_any("SCORE data set, nothing was written")
         return raw_dataset_of(
             options,
             names,
-            {"background": 0, **{region.name: number for number, region in enumerate(options.regions, start=1)}},
+            {"background": 0, **{region: number for number, region in enumerate(layout.masks, start=1)}},
             _annotations(options, inputs, axis),
             inputs.patients,
             command,
@@ -96,8 +85,8 @@ def convert(
 
     folder = write_raw_dataset(
         target,
-        {case.name: case for case in cases},
-        convert_case,
+        {case.name: case for case in inputs.cases},
+        partial(convert_case, options),
         describe,
         problems,
         processes=options.processes,
@@ -142,81 +131,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _score_cases(options: ScoreConversion, inputs: ScoreInputs) -> list[ScoreCase]:
-    complete = [case for case in inputs.images if case in inputs.masks]
-    if options.prior == "file":
-        complete = [case for case in complete if case in inputs.prior_files]
-    with_reference = [case for case in complete if case in inputs.references]
-    assessed = set(with_reference[:: -(-len(with_reference) // _ASSESSED_CASES) or 1])
-    channels = len(next(iter(inputs.images.values()), ()))
-    layout = _layout(options, channels)
-    return [
-        ScoreCase(
-            case,
-            tuple(inputs.images[case]),
-            inputs.masks[case],
-            options.regions,
-            layout,
-            options.prior_settings if layout.prior else None,
-            inputs.references.get(case),
-            inputs.prior_files.get(case),
-            options.other_labels,
-            options.file_ending,
-            case in assessed,
-        )
-        for case in complete
-    ]
-
-
-def _layout(options: ScoreConversion, image_channels: int) -> ChannelLayout:
-    return ChannelLayout(image_channels, tuple(region.name for region in options.regions), options.prior != "none")
-
-
-def _check_channels(
-    options: ScoreConversion, inputs: ScoreInputs, problems: Problems, say: Callable[[str], None]
-) -> None:
-    """Whether the number of channels fits their names and the memory; from the images' headers alone."""
-    image_channels = len(next(iter(inputs.images.values()), ()))
-    check_channel_names(options.channel_names, image_channels, problems)
-    layout = _layout(options, image_channels)
-    if len(layout.masks) > MANY_MASK_CHANNELS:
-        largest = max((voxels_in_header(paths[0]) for paths in inputs.images.values()), default=0)
-        for line in memory_report(len(layout.masks), layout.count, largest, options.allow_many_channels, problems):
-            say(line)
-
-
 def _report(
     options: ScoreConversion, inputs: ScoreInputs, checked: Sequence[CheckedCase], say: Callable[[str], None]
 ) -> tuple[tuple[str, ...], int | None]:
-    """Tell what was found; returns the names of the image channels and the left-right axis."""
-    if not checked:
-        return (), None
+    """Report on the cases; returns the names of the image channels and the left-right axis."""
     axis, remark = common_left_right_axis(checked)
     names, remarks = channel_names_from(checked, options.channel_names)
-    prior_lines, warnings = prior_report(checked, options.prior_settings)
     lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
-    lines += [*masks_report(checked), *([remark] if remark else []), *remarks, *prior_lines]
+    lines += [*masks_report(checked), *filter(None, [remark]), *remarks, *prior_report(checked, options.prior_settings)]
     if lines:
         say("\n".join(["", *lines]))
-    for warning in warnings:
-        logger.warning(warning)
     return names, axis
 
 
 def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None) -> WeakAnnotations:
     scores = inputs.table.scores if inputs.table is not None else {}
-    cases = {
-        case: CaseAnnotation(
-            fully_annotated=case in inputs.references,
-            scores=scores.get(case, {}),
-        )
-        for case in inputs.images
-    }
-    layout = _layout(options, len(next(iter(inputs.images.values()))))
     return WeakAnnotations(
         method="score",
-        channels=layout,
-        cases=cases,
+        channels=options.channel_layout(inputs.image_channels),
+        cases={
+            case.name: CaseAnnotation(case.reference is not None, scores.get(case.name, {})) for case in inputs.cases
+        },
         prior=options.prior_settings,
         left_right_axis=axis,
         mask_sources={region.name: ",".join(map(str, region.labels or region.patterns)) for region in options.regions},

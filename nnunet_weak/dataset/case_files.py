@@ -111,5 +111,7 @@ def label_values(labels: sitk.Image) -> tuple[int, ...]:
     array = sitk.GetArrayViewFromImage(labels)
     counts = np.zeros(int(array.max()) + 1 if array.size else 1, dtype=bool)
     for plane in array:  # plane by plane: an index array of the whole volume takes eight bytes for each voxel
-        counts[plane] = True
+        marked = plane[plane != 0]  # a small share of most planes
+        counts[marked] = True
+        counts[0] |= marked.size < plane.size
     return tuple(int(value) for value in np.flatnonzero(counts))

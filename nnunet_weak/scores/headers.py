@@ -1,14 +1,18 @@
-"""What the words of a column's header say, in English or French: a field, or a region and one of its two scores."""
+"""Column headers of score tables in English or French: the field a header names, and the region if it names one.
+
+"Shaft - quality [0-5]", "Qualité [Diaphyse]" and "quality_shaft" name the quality of a region.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from nnunet_weak.dataset.names import fold_text, match_names
-from nnunet_weak.scores.words import ERROR_WORDS
+from nnunet_weak.scores.cells import ERROR_WORDS
 
-HEADERS: dict[str, tuple[tuple[str, ...], ...]] = {
+FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
     name: tuple(tuple(tier.split(", ")) for tier in " ".join(tiers.split()).split("; "))
     for name, tiers in {
         "case": """case, case id, caseid, case name, cas, id cas, numero cas, nom cas;
@@ -30,103 +34,102 @@ HEADERS: dict[str, tuple[tuple[str, ...], ...]] = {
             name, nom""",
     }.items()
 }
-"""Recognised headers by field, the most telling first; lower case, without accents, brackets and articles."""
+"""Recognised headers by field, in tiers of decreasing significance; lower case, without accents and articles."""
 
-REMARKS = {"comment", "comments", "commentaire", "commentaires", "remark", "remarks", "remarque", "remarques", "notes"}
-REMARKS |= {"timestamp", "horodateur", "horodatage", "date"}
-_ARTICLES = {"of", "the", "for", "a", "an", "de", "du", "des", "la", "le", "les", "l", "d", "pour"}
-_FILLERS = _ARTICLES | {"segmentation", "mask", "masque", "type", "what", "which", "is", "quel", "quelle", "est", "in"}
+_BARE_REGION_RANK = 9
+
+_OTHER = {"comment", "comments", "commentaire", "commentaires", "remark", "remarks", "remarque", "remarques", "notes"}
+_OTHER |= {"timestamp", "horodateur", "horodatage", "date"}
+_ARTICLES = "of|the|for|a|an|de|du|des|la|le|les|l|d|pour"
+_FILLERS = f"{_ARTICLES}|segmentation|mask|masque|type|what|which|is|quel|quelle|est|in"
+_RANGE = r"\s*[-−–+]?\d+(?:[.,]\d+)?\s*(?:-|–|to|à|a|\.\.+|/|,|;)\s*[-−–+]?\d"
+_HINTS = {word for words in ERROR_WORDS.values() for word in words} | {"", "optional", "required"}
+_HINTS |= {"facultatif", "obligatoire"}
 
 
-def words_of(text: str) -> list[tuple[str, str]]:
-    """Words of a header as (spelling, folded), without numbering and without hints such as [0-5] or
-    (under/over/both)."""
+@dataclass(frozen=True)
+class Meaning:
+    """What a header names.
+
+    Attributes:
+        field: One of `FIELDS`.
+        rank: Tier of the words in `FIELDS`; -1 if the user named the column.
+        region: The region in a wide table; empty for the columns of a long one.
+    """
+
+    field: str
+    rank: int
+    region: str = ""
+
+
+def read_header(text: str, regions: Sequence[str]) -> Meaning | None:
+    """Read a column header; None if it names no field.
+
+    Args:
+        text: The header.
+        regions: Names of the regions. The name of any other region is taken from the remaining words of the header.
+    """
+    words = _words_of(text)
+    if not words or _OTHER & set(words.split()):
+        return None
+    plain = _plain_field(words)
+    if plain is not None and not (plain.field in ("quality", "error") and match_region(text, regions)):
+        return plain
+    return _score_of_region(words, regions)
+
+
+def match_region(text: str, regions: Sequence[str]) -> str:
+    """The region that a text names; empty if there is none."""
+    return match_names([text], regions, kind="region")[0].get(text, "")
+
+
+def _plain_field(words: str) -> Meaning | None:
+    """The field if the header names nothing else."""
+    # Not an article at either end: "LA quality" may be that of the left atrium.
+    key = re.sub(rf"(?<=\S )(?:(?:{_ARTICLES}) )+(?=\S)", "", words)
+    shorter = re.sub(r" ?\bsegmentation\b ?", " ", key).strip()
+    for field, tiers in FIELDS.items():
+        for rank, tier in enumerate(tiers):
+            if key in tier or (shorter in tier and field in ("quality", "error")):
+                return Meaning(field, rank)
+    return None
+
+
+def _score_of_region(words: str, regions: Sequence[str]) -> Meaning | None:
+    for field in ("error", "quality"):  # "error score" is an error
+        phrases = [(phrase, rank) for rank, tier in enumerate(FIELDS[field]) for phrase in tier]
+        for phrase, rank in sorted(phrases, key=lambda entry: -entry[0].count(" ")):
+            found = re.search(_pattern_of(phrase), words)
+            if found is None:
+                continue
+            rest = " ".join((words[: found.start()] + words[found.end() :]).split())
+            left, right = rf"^(?:(?:{_FILLERS}) )+", rf"(?: (?:{_FILLERS}))+$"
+            # One side at a time first: "la" may be the left atrium.
+            spellings = [rest, *(re.sub(pattern, "", rest) for pattern in (right, left, f"{left}|{right}"))]
+            region = next(filter(None, (match_region(text, regions) for text in spellings)), spellings[-1])
+            return Meaning(field, rank, region) if region else None
+    region = match_region(words, regions)
+    return Meaning("quality", _BARE_REGION_RANK, region) if region else None
+
+
+def _words_of(text: str) -> str:
+    """Words of a header in lower case, without numbering and without hints such as [0-5] or (under/over/both)."""
     text = re.sub(r"^\s*q?\d+\s*[.):]\s+", "", text, flags=re.IGNORECASE)
     text = re.sub(r"[(\[{]([^)\]}]*)[)\]}]", lambda match: " " if _is_hint(match[1]) else f" {match[1]} ", text)
     text = re.sub(r"\s[0-9]\s*(?:-|–|to|à)\s*[0-9]+\s*$", " ", text)
-    spellings = [word for word in re.split(r"[\s_:;,.?!*/|'’\"()\[\]{}–—-]+", text) if word]
-    return [(spelling, fold_text(spelling)) for spelling in spellings]
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    return fold_text(re.sub(r"[\s_:;,.?!*/|'’\"()\[\]{}–—-]+", " ", text))
 
 
 def _is_hint(text: str) -> bool:
-    if re.search(r"[=<>]", text) or re.match(
-        r"\s*[-−–+]?\d+(?:[.,]\d+)?\s*(?:-|–|to|à|a|\.\.+|/|,|;)\s*[-−–+]?\d", text
-    ):
+    if re.search(r"[=<>]", text) or re.match(_RANGE, text):
         return True
-    words = [re.sub(r"[^a-z]+", " ", fold_text(part)).strip() for part in re.split(r"[/,;|]|\bor\b|\bou\b", text)]
-    known = {word for group in ERROR_WORDS.values() for word in group}
-    return all(word in known for word in words if word) or fold_text(text) in (
-        "optional",
-        "required",
-        "facultatif",
-        "obligatoire",
-    )
+    parts = re.split(r"[/,;|]|\bor\b|\bou\b", fold_text(text))
+    return all(re.sub(r"[^a-z]+", " ", part).strip() in _HINTS for part in parts)
 
 
-def plain_field(words: Sequence[tuple[str, str]]) -> tuple[str, int] | None:
-    """The field that a header names and nothing else, and its rank in `HEADERS`."""
-    # Not an article at either end: "LA quality" may be that of the left atrium.
-    inner = {number for number, (_, word) in enumerate(words) if word in _ARTICLES and 0 < number < len(words) - 1}
-    kept = [word for number, (_, word) in enumerate(words) if number not in inner]
-    key, shorter = " ".join(kept), " ".join(word for word in kept if word != "segmentation")
-    for name, tiers in HEADERS.items():
-        for rank, group in enumerate(tiers):
-            if key in group or (shorter in group and name in ("quality", "error")):
-                return name, rank
-    return None
-
-
-def split_region(words: Sequence[tuple[str, str]], regions: Sequence[str] | None) -> tuple[str, int, str] | None:
-    """Kind ("quality" or "error"), rank and region of a header such as "Type d'erreur - diaphyse"."""
-    for kind in ("error", "quality"):  # "Error score" is an error: "score" says little
-        options = [(rank, phrase.split()) for rank, tier in enumerate(HEADERS[kind]) for phrase in tier]
-        for rank, phrase in sorted(options, key=lambda option: -len(option[1])):
-            span = _find_phrase([word for _, word in words], phrase)
-            if span is None:
-                continue
-            rest = [*words[: span[0]], *words[span[1] :]]
-            trimmed = _trimmed(rest)
-            candidates = [" ".join(spelling for spelling, _ in option) for option in (rest, trimmed) if option]
-            if not candidates:
-                return None
-            for candidate in candidates:
-                if is_region(candidate, regions):
-                    return kind, rank, candidate
-            return kind, rank, candidates[-1]
-    return None
-
-
-def _find_phrase(words: Sequence[str], phrase: Sequence[str]) -> tuple[int, int] | None:
-    """Span of a phrase among words, articles between its words allowed ("type d'erreur" is "type erreur")."""
-    if len(phrase) == 1 and len(phrase[0]) == 1 and phrase[0] not in (words[0], words[-1]):
-        return None
-    for start in range(len(words)):
-        position = start
-        for expected in phrase:
-            while (
-                position < len(words)
-                and position > start
-                and words[position] in _ARTICLES
-                and words[position] != expected
-            ):
-                position += 1
-            if position >= len(words) or words[position] != expected:
-                break
-            position += 1
-        else:
-            return start, position
-    return None
-
-
-def _trimmed(words: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    kept = list(words)
-    while kept and kept[0][1] in _FILLERS:
-        kept.pop(0)
-    while kept and kept[-1][1] in _FILLERS:
-        kept.pop()
-    return kept
-
-
-def is_region(text: str, regions: Sequence[str] | None) -> bool:
-    """Whether a text is the name of one of the regions."""
-    return bool(regions) and bool(match_names([text], list(regions or ()), kind="region")[0])
+def _pattern_of(phrase: str) -> str:
+    """Regular expression of a phrase with articles between its words: "type d'erreur" is "type erreur"."""
+    if len(phrase) == 1:  # "q"
+        return rf"^{phrase}\b|\b{phrase}$"
+    return rf"\b{phrase}\b".replace(" ", f" (?:(?:{_ARTICLES}) )*")

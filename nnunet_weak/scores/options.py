@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from nnunet_weak.dataset.annotations import ChannelLayout
 from nnunet_weak.dataset.options import IMAGES, WHAT, ConversionOptions
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.options import RUN, option, read_assignments
 from nnunet_weak.priors import PriorKind, PriorOptions
-from nnunet_weak.scores.columns import Layout, parse_columns
-from nnunet_weak.scores.inputs import TableFormat
+from nnunet_weak.scores.cells import STANDARD_SCALE, Scale
+from nnunet_weak.scores.headers import FIELDS
 from nnunet_weak.scores.regions import RegionSource, parse_regions
-from nnunet_weak.scores.scale import Scale
 
 PRIOR = "boundary prior"
 TABLE = "table of scores"
+
+TableLayout = Literal["auto", "long", "wide"]
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Read column names: `quality=Note,case=Patient`, for wide tables also `quality:shaft=Q3,error:shaft=Q4`.
+
+    A comma belongs to the name where no `FIELD=` follows.
+
+    Raises:
+        InvalidInputError: An unknown field, one without a column, or one given twice.
+    """
+    pieces = re.split(rf",(?=\s*(?:{'|'.join(FIELDS)})\s*(?::[^,=]*)?=)", text)
+    form = f"FIELD=HEADER (fields: {', '.join(FIELDS)}, quality:REGION, error:REGION)"
+    found = read_assignments("--columns", pieces, form)
+    for key, header in found.items():
+        field, _, region = key.partition(":")
+        if not header or field not in FIELDS or (region and field not in ("quality", "error")):
+            raise InvalidInputError(f"--columns {key}={header}: is not {form}")
+    return found
 
 
 def _read_prior_options(texts: Sequence[str]) -> dict[str, float]:
@@ -85,13 +106,13 @@ class ScoreConversion(ConversionOptions):
         help="headers that are not recognised by themselves, for example quality=Note,case=Patient",
     )
     scale: Scale = option(
-        default=Scale(),
+        default=STANDARD_SCALE,
         group=TABLE,
         metavar="BEST:WORST",
         read=Scale.parse,
         help="the scale of the scores, for example 1:4 (default: 5:0)",
     )
-    table_layout: Layout = option(
+    table_layout: TableLayout = option(
         default="auto",
         group=TABLE,
         help="rows are cases and regions (long), or cases (wide) (default: %(default)s)",
@@ -114,8 +135,7 @@ class ScoreConversion(ConversionOptions):
 
     def __post_init__(self) -> None:
         """Refuse priors that cannot be made."""
-        PriorOptions.from_json({"kind": self.prior, **self.prior_options}, "--prior-options")
-        if (self.prior == "file") != (self.prior_folder is not None):
+        if (self.prior_settings.kind == "file") != (self.prior_folder is not None):
             raise InvalidInputError("--prior file and --prior-folder DIR need each other")
 
     @cached_property
@@ -124,6 +144,10 @@ class ScoreConversion(ConversionOptions):
         return PriorOptions.from_json({"kind": self.prior, **self.prior_options}, "--prior-options")
 
     @property
-    def table_format(self) -> TableFormat:
-        """How to read the scores."""
-        return TableFormat(self.columns, self.scale, self.table_layout, self.sheet)
+    def region_names(self) -> tuple[str, ...]:
+        """Names of the regions."""
+        return tuple(region.name for region in self.regions)
+
+    def channel_layout(self, image_channels: int) -> ChannelLayout:
+        """Order of the input channels."""
+        return ChannelLayout(image_channels, self.region_names, self.prior != "none")

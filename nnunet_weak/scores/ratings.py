@@ -1,131 +1,119 @@
-"""From the cells of a score table to what each person said of each region."""
+"""From the rows of a score table to what each rater said of each region."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from nnunet_weak.dataset.annotations import BEST_QUALITY
+from nnunet_weak.dataset.annotations import BEST_QUALITY, ErrorType, RegionScore, error_name
 from nnunet_weak.errors import Problems
+from nnunet_weak.scores.cells import Scale, UnreadableCellError, cell_text, is_blank, parse_error, parse_quality
 from nnunet_weak.scores.columns import Columns
-from nnunet_weak.scores.scale import Scale
+from nnunet_weak.scores.options import ScoreConversion
 from nnunet_weak.scores.table_files import Grid
-from nnunet_weak.scores.words import (
-    ERROR_NAMES,
-    NONE,
-    NotUnderstoodError,
-    cell_text,
-    is_blank,
-    parse_error,
-    parse_quality,
-)
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Rating:
-    """One person's score of one region, with the label of its row; the quality is NaN where the cell was refused."""
+    """One rater's score of one region of one case.
+
+    Attributes:
+        row: Label of the row.
+        case: The case, as written in the table.
+        region: The region, as written in the table.
+        rater: The rater; empty where the table has no column for it.
+        score: The score; None where its cells were refused.
+    """
 
     row: str
     case: str
     region: str
     rater: str
-    quality: float
-    error: int
+    score: RegionScore | None
 
 
 def read_ratings(
-    grid: Grid, columns: Columns, scale: Scale, where: str, regions: Sequence[str] | None, problems: Problems
+    options: ScoreConversion, grid: Grid, columns: Columns, source: str, problems: Problems
 ) -> list[Rating]:
-    """The scores of all rows; what is wrong with a row is added to `problems`."""
+    """Read the scores of all rows; everything that is wrong with a row is added to `problems`.
+
+    Args:
+        options: Scale of the scores, and the regions.
+        grid: The table.
+        columns: Its columns.
+        source: Name of the table for messages.
+        problems: Takes the problems.
+    """
     ratings = []
-    for row in grid.rows:
-        cells = [*row.cells, *([None] * (len(grid.header) - len(row.cells)))]
-        place = f"{where}, {row.label}"
-        if len(row.cells) > len(grid.header) and not grid.sheet:
+    for row, given in grid.rows:
+        place = f"{source}, {row}"
+        if len(given) > len(grid.header) and not grid.sheet:
             problems.add(
                 place,
-                f"{len(row.cells)} cells, but the header has {len(grid.header)}",
+                f"{len(given)} cells, but the header has {len(grid.header)}",
                 "put quotes around cells with the delimiter in them; where decimals have commas, delimit by semicolons",
             )
             continue
+        cells = given + [None] * (len(grid.header) - len(given))
         case = cell_text(cells[columns.case])
-        scored = [
-            (region, pair)
-            for region, pair in columns.pairs.items()
-            if not all(is_blank(cells[column]) for column in pair)
-        ]
-        if scored and not case:
-            problems.add(place, "scores without a case", "write the case's name into every row")
-            continue
-        for region, pair in scored:
-            if columns.layout == "long":
-                region = cell_text(cells[columns.region]) if columns.region is not None else (regions or [""])[0]
-                if not region:
-                    problems.add(place, f"{case}: a score without a region", "write the region's name into every row")
-                    continue
-            value = _score(cells, pair, grid.header, f"({case}, {region})", place, scale, problems)
-            rater = cell_text(cells[columns.rater]) if columns.rater is not None else ""
-            # Also of a cell that was reported: its names are still to be checked, and nothing is combined then.
-            ratings.append(Rating(row.label, case, region, rater, *(value or (math.nan, NONE))))
+        rater = "" if columns.rater is None else cell_text(cells[columns.rater])
+        for region, pair in columns.scores.items():
+            if all(is_blank(cells[column]) for column in pair):
+                continue
+            if not case:
+                problems.add(place, "scores without a case", "write the case's name into every row")
+                break
+            region = region or (options.region_names[0] if columns.region is None else cell_text(cells[columns.region]))
+            if not region:
+                problems.add(place, f"{case}: a score without a region", "write the region's name into every row")
+                continue
+            places = [f"{place}, column '{grid.header[column]}' ({case}, {region})" for column in pair]
+            # A rating without a score is kept, to check its names.
+            score = _read_score([cells[column] for column in pair], places, options.scale, problems)
+            ratings.append(Rating(row, case, region, rater, score))
     return ratings
 
 
-def _score(
-    cells: Sequence[Any],
-    pair: tuple[int, int],
-    header: Sequence[str],
-    who: str,
-    place: str,
-    scale: Scale,
-    problems: Problems,
-) -> tuple[float, int] | None:
-    quality_cell, error_cell = (cells[column] for column in pair)
-    at_quality, at_error = (f"{place}, column '{header[column]}' {who}" for column in pair)
+def _read_score(cells: Sequence[Any], places: Sequence[str], scale: Scale, problems: Problems) -> RegionScore | None:
+    """Score of a pair of cells, quality and error, that are not both blank; None where it was refused."""
+    quality: float | None = None
+    error: ErrorType | None = None
     before = len(problems)
-    raw: float | None = None
-    error: int | None = None
-    if is_blank(quality_cell):
+    if is_blank(cells[0]):
         problems.add(
-            at_quality, f"no quality, but the error is '{cell_text(error_cell)}'", "add the score, or clear the error"
+            places[0], f"no quality, but the error is '{cell_text(cells[1])}'", "add the score, or clear the error"
         )
     else:
-        try:
-            raw = parse_quality(quality_cell, max(scale.best, scale.worst))
-        except NotUnderstoodError as reason:
-            problems.add(at_quality, f"quality '{cell_text(quality_cell)}': {reason}")
-    if raw is not None and raw not in scale:
-        low, high = sorted((scale.best, scale.worst))
-        problems.add(
-            at_quality,
-            f"quality {raw:g} is outside {low:g} to {high:g}",
-            "correct the score, or state the scale as BEST:WORST",
-        )
-        raw = None
-    if not is_blank(error_cell):
-        try:
-            error = parse_error(error_cell)
-        except NotUnderstoodError as reason:
-            problems.add(at_error, f"error '{cell_text(error_cell)}': {reason}")
-    if raw is None or len(problems) > before:
+        quality = _parsed(partial(parse_quality, scale=scale), cells[0], f"{places[0]}: quality", problems)
+    if not is_blank(cells[1]):
+        error = _parsed(parse_error, cells[1], f"{places[1]}: error", problems)
+    if quality is None or len(problems) > before:
         return None
-    quality = scale.to_quality(raw)
     best = quality == BEST_QUALITY
-    if error is None and not best:
-        problems.add(at_error, f"quality {raw:g} without an error type", "state under, over or both")
-    elif error == NONE and not best:
+    if best and error:
         problems.add(
-            at_error,
-            f"no error, but the quality is {raw:g}",
-            f"state under, over or both, or give the best score, {scale.best:g}",
-        )
-    elif error and best:
-        problems.add(
-            at_error,
-            f"error '{ERROR_NAMES[error]}', but the quality is {raw:g}, the best",
+            places[1],
+            f"error '{error_name(error)}', but the quality is {cell_text(cells[0])}, the best",
             "set the error to none, or lower the quality",
         )
-    if len(problems) > before:
+    elif not best and not error:
+        problems.add(
+            places[1],
+            f"no error, but the quality is {cell_text(cells[0])}",
+            f"state under, over or both, or give the best score, {scale.best:g}",
+        )
+    else:
+        return RegionScore(quality, error or ErrorType.NONE)
+    return None
+
+
+def _parsed(parse: Callable[[Any], Value], cell: Any, place: str, problems: Problems) -> Value | None:
+    try:
+        return parse(cell)
+    except UnreadableCellError as reason:
+        problems.add(f"{place} '{cell_text(cell)}'", str(reason))
         return None
-    return quality, NONE if error is None else error

@@ -48,17 +48,15 @@ def parse_regions(texts: Sequence[str]) -> tuple[RegionSource, ...]:
         if reason:
             problems.add(where, reason, "write NAME=LABEL or NAME=FILE, with a name such as shaft or rib_left")
         if not all(parts):
-            problems.add(where, "nothing stands for the region's label or file", "write NAME=LABEL or NAME=FILE")
+            problems.add(where, "no label or file is given", "write NAME=LABEL or NAME=FILE")
             continue
         ranges = [re.fullmatch(r"(\d+)(?:-(\d+))?", part) for part in parts]
         if not any(ranges):
-            regions.append(
-                RegionSource(name, patterns=tuple(strip_ending(part) if "." in part else part for part in parts))
-            )
+            patterns = tuple(strip_ending(part) if "." in part else part for part in parts)
+            regions.append(RegionSource(name, patterns=patterns))
         elif all(ranges):
-            labels = [
-                label for found in ranges if found for label in range(int(found[1]), int(found[2] or found[1]) + 1)
-            ]
+            bounds = [(int(found[1]), int(found[2] or found[1])) for found in ranges if found]
+            labels = [label for first, last in bounds for label in range(first, last + 1)]
             if not labels or min(labels) < 1 or max(labels) > np.iinfo(np.uint16).max:
                 problems.add(where, "labels are numbers from 1 to 65535, ranges run upwards; 0 is the background")
             regions.append(RegionSource(name, labels=tuple(labels)))
@@ -75,7 +73,7 @@ def from_files(regions: Sequence[RegionSource]) -> bool:
 
 
 def _check_together(regions: Sequence[RegionSource], problems: Problems) -> None:
-    if not regions and not len(problems):
+    if not regions and not problems:
         problems.add("regions", "none given", "write NAME=LABEL or NAME=FILE for each")
     if any(region.labels for region in regions) and from_files(regions):
         problems.add(
@@ -84,18 +82,13 @@ def _check_together(regions: Sequence[RegionSource], problems: Problems) -> None
     names: dict[str, str] = {}
     owners: dict[int, str] = {}
     for region in regions:
+        where = f"region '{region.name}'"
         other = names.setdefault(region.name.casefold(), region.name)
         if other is not region.name:
-            problems.add(
-                f"region '{region.name}'", f"named twice ({other})", "list all its labels or files in one: NAME=A,B"
-            )
+            problems.add(where, f"named twice ({other})", "list all its labels or files in one: NAME=A,B")
         for label in region.labels:
             if owners.setdefault(label, region.name) != region.name:
-                problems.add(
-                    f"region '{region.name}'",
-                    f"label {label} is {owners[label]} already",
-                    "give each label to one region",
-                )
+                problems.add(where, f"label {label} is {owners[label]} already", "give each label to one region")
 
 
 def _why_not_a_region_name(name: str) -> str:

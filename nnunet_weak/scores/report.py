@@ -1,23 +1,66 @@
-"""What a user should know before training on a SCORE data set, as text for a terminal."""
+"""Reports on the inputs of a SCORE data set before training, as text for a terminal."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from nnunet_weak.dataset.annotations import RegionScore, error_name
 from nnunet_weak.errors import Problems
 from nnunet_weak.priors import PriorOptions
 from nnunet_weak.scores.cases import CheckedCase
+from nnunet_weak.scores.cells import STANDARD_SCALE
+from nnunet_weak.scores.options import ScoreConversion
+from nnunet_weak.scores.table import ScoreTable
+
+logger = logging.getLogger(__name__)
 
 MANY_MASK_CHANNELS = 16
-"""From more mask channels than this on, the memory that preprocessing will take is told."""
+"""With more mask channels, the memory that preprocessing takes is reported."""
 
 MEMORY_LIMIT_GIB = 8.0
-"""Estimates above this are refused unless the user insists: nnU-Net preprocesses several cases at a time."""
+"""Higher estimates are refused without `--allow-many-channels`: nnU-Net preprocesses several cases at a time."""
 
 INFORMATIVE_AUC = 0.6
-"""Below, P hardly tells wrong voxels of the band from right ones."""
+"""A prior with a lower AUC hardly distinguishes wrong voxels of the band from right ones."""
+
+_TERMINAL_WIDTH = 120
+
+
+def format_table(options: ScoreConversion, table: ScoreTable) -> str:
+    """The table as it was read, and every name that was matched by its similarity or not at all.
+
+    A cell is "quality error", for example `2.5 under`. In brackets follow the number of raters and by how much their
+    scores differ, with `!` where they named different errors.
+    """
+    cells = [[_cell(row.get(region)) for region in options.region_names] for row in table.scores.values()]
+    rows = [["case", *options.region_names], *([case, *row] for case, row in zip(table.scores, cells, strict=True))]
+    if sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True)) > _TERMINAL_WIDTH:
+        entries = [(case, region, score) for case, row in table.scores.items() for region, score in row.items()]
+        rows = [["case", "region", "score"], *([case, region, _cell(score)] for case, region, score in entries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    scored = [region for row in table.scores.values() for region in row]
+    counts = f"{_count(len(table.scores), 'case')} and {_count(len(options.regions), 'region')}"
+    raters = f" by {len(table.raters)} raters" if len(table.raters) > 1 else ""
+    scale = "" if options.scale == STANDARD_SCALE else f"; scale {options.scale} mapped to 5 to 0"
+    lines = [
+        f"{table.source}, {table.layout} layout: {len(scored)} scores of {counts}{raters}{scale}",
+        "",
+        *("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows),
+    ]
+    sections: Mapping[str, Sequence[object]] = {
+        "Matched in spite of a different spelling": [f"{kind} '{a}' -> {b}" for kind, a, b in table.renamed],
+        "Names in the table that match nothing, their scores are not used": table.unmatched,
+        "Cases without any score": table.unscored_cases,
+        "Regions without any score": [region for region in options.region_names if region not in scored],
+        "Columns not used": table.ignored_columns,
+    }
+    for title, listed in sections.items():
+        if listed:
+            lines += ["", f"{title} ({len(listed)}):", *(f"  {entry}" for entry in listed)]
+    return "\n".join(lines)
 
 
 def masks_report(checked: Sequence[CheckedCase]) -> list[str]:
@@ -48,17 +91,14 @@ def common_left_right_axis(checked: Sequence[CheckedCase]) -> tuple[int | None, 
     by_axis: dict[int | None, list[str]] = {}
     for case in checked:
         by_axis.setdefault(case.left_right_axis, []).append(case.name)
-    axis = next(iter(by_axis)) if len(by_axis) == 1 else None
-    if axis is not None:
-        return axis, ""
-    found = "; ".join(
+    if len(by_axis) == 1 and None not in by_axis:
+        return next(iter(by_axis)), ""
+    listed = "; ".join(
         f"{'oblique' if axis is None else f'axis {chr(120 + axis)}'} in {_cases(names)}"
         for axis, names in by_axis.items()
     )
-    return (
-        None,
-        f"No left-right flips in training, for the left-right direction is not one image axis in all cases ({found})",
-    )
+    text = "No left-right flips in training, because the left-right direction is not one image axis in all cases"
+    return None, f"{text} ({listed})"
 
 
 def memory_report(
@@ -79,35 +119,37 @@ def memory_report(
     return [f"{text}; to make it less, {advice}, or run nnUNetv2_plan_and_preprocess with -np 1"]
 
 
-def prior_report(checked: Sequence[CheckedCase], prior: PriorOptions) -> tuple[list[str], list[str]]:
-    """How much the prior says about the band, and warnings where that is little."""
+def prior_report(checked: Sequence[CheckedCase], prior: PriorOptions) -> list[str]:
+    """How well the prior distinguishes right from wrong voxels near the boundary; logs a warning if it hardly does."""
     found = [case.assessment for case in checked if case.assessment is not None]
     if not found:
-        return [], []
-    aucs = [entry.auc for entry in found if not math.isnan(entry.auc)]
+        return []
     lines = [
         f"Initial masks against the reference labels of {len(found)} cases: Dice "
         f"{_mean([entry.dice_mask for entry in found])}; "
         f"at best {_mean([entry.dice_oracle for entry in found])} by relabelling a band of 2 voxels around the boundary"
     ]
-    warnings: list[str] = []
-    if prior.kind != "none" and aucs:
-        auc = fmean(aucs)
-        lines.append(
-            f"Prior '{prior.kind}' in that band: AUC {auc:.2f} (lowest {min(aucs):.2f}; 0.5 is chance), "
-            f"Dice {_mean([entry.dice_prior for entry in found])} if it alone decided"
+    aucs = [entry.auc for entry in found if not math.isnan(entry.auc)]
+    if prior.kind == "none" or not aucs:
+        return lines
+    auc = fmean(aucs)
+    if auc < INFORMATIVE_AUC:
+        logger.warning(
+            "The prior '%s' hardly tells right from wrong near the boundary (AUC %.2f): SCORE will not improve these "
+            "masks by it. Compare --prior local, posterior and gradient with --dry-run, or give one of your own with "
+            "--prior file --prior-folder DIR",
+            prior.kind,
+            auc,
         )
-        if auc < INFORMATIVE_AUC:
-            warnings.append(
-                f"The prior '{prior.kind}' hardly tells right from wrong near the boundary (AUC {auc:.2f}): SCORE "
-                "will not improve these masks by it. Compare --prior local, posterior and gradient with --dry-run, or "
-                "give one of your own with --prior file --prior-folder DIR"
-            )
-    return lines, warnings
+    return [
+        *lines,
+        f"Prior '{prior.kind}' in that band: AUC {auc:.2f} (lowest {min(aucs):.2f}; 0.5 is chance), "
+        f"Dice {_mean([entry.dice_prior for entry in found])} if it alone decided",
+    ]
 
 
 def provenance_of(checked: Sequence[CheckedCase]) -> Mapping[str, object]:
-    """What `conversion.json` keeps of the checks."""
+    """Overlaps and empty regions for `conversion.json`."""
     return {
         "overlaps": {
             case.name: {f"{winner}, {loser}": count for (winner, loser), count in case.overlaps.items()}
@@ -116,6 +158,19 @@ def provenance_of(checked: Sequence[CheckedCase]) -> Mapping[str, object]:
         },
         "empty_regions": {case.name: list(case.empty_regions) for case in checked if case.empty_regions},
     }
+
+
+def _cell(score: RegionScore | None) -> str:
+    if score is None:
+        return "-"
+    text = f"{score.quality:.3g} {error_name(score.error)}"
+    if score.raters == 1:
+        return text
+    return f"{text} ({score.raters} raters, {score.disagreement:.3g} apart{'' if score.errors_agree else '!'})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -1,7 +1,7 @@
-"""Tables as files: CSV, TSV, Excel workbooks and JSON, read into rows of cells without interpreting them.
+"""Tables as files: CSV, TSV, Excel workbooks and JSON, read into a header and rows of cells.
 
-Rows carry the label under which their author finds them again: the row number that a spreadsheet program shows, or the
-place in a JSON file.
+The cells are not interpreted. Rows carry the label under which their author finds them: the row number that a
+spreadsheet program shows, or the place in a JSON file.
 """
 
 from __future__ import annotations
@@ -10,268 +10,221 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.scores.cells import cell_text
 
-ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".json")
-"""File endings of tables that can be read."""
+TEXT_ENDINGS = (".csv", ".tsv", ".txt")
+WORKBOOK_ENDINGS = (".xlsx", ".xlsm")
 
-_DELIMITERS = (",", ";", "\t", "|")
 _HEADER_SEARCH_ROWS = 10
+_JSON_FORMS = (
+    'JSON tables are a list of records [{"case": ..., "region": ..., "quality": ..., "error": ...}, ...] or an object '
+    '{case: {region: {"quality": ..., "error": ...}}} or {case: {region: [quality, error]}}; '
+    'of several raters {case: {region: [{"rater": ..., "quality": ..., "error": ...}, ...]}}'
+)
 
+Row = tuple[str, list[Any]]
+"""Label of a row, for example "row 7", and its cells."""
 
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: its label for messages ("row 7") and its cells."""
-
-    label: str
-    cells: tuple[Any, ...]
+CountRecognised = Callable[[Sequence[str]], int]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as it stands in its file, without empty rows and without empty columns at the end.
+    """A table without empty rows, and without empty cells at the end of its rows.
 
     Attributes:
-        path: The file.
-        sheet: Name of the sheet; empty where the file has none.
         header: Texts of the header row.
         rows: The rows below it.
+        sheet: Name of the sheet of a workbook.
     """
 
-    path: Path
-    sheet: str
-    header: tuple[str, ...]
-    rows: tuple[Row, ...]
+    header: list[str]
+    rows: list[Row]
+    sheet: str = ""
 
 
-def read_grid(path: Path, recognised: Callable[[tuple[str, ...]], int], sheet: str | None = None) -> Grid:
+def read_grid(path: Path, recognised: CountRecognised, sheet: str | None = None) -> Grid:
     """Read a table.
 
     The delimiter of a text file, the sheet of a workbook and the header row (of the first ten rows) are those in which
     most columns are recognised.
 
     Args:
-        path: File of one of `ENDINGS`.
-        recognised: Number of column headers in a row that mean something to the caller.
-        sheet: Name of the sheet of a workbook; by default the only one that looks like a table of the caller's kind.
+        path: CSV, TSV, Excel workbook or JSON file.
+        recognised: Counts the column headers of a row that the caller understands.
+        sheet: Name of the sheet of a workbook; by default the only one with a table that the caller understands.
 
     Raises:
         InvalidInputError: No such file, an unknown kind of file, unreadable content, an ambiguous or unknown sheet, no
         rows.
     """
-    path = Path(path)
+    ending = path.suffix.lower()
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file")
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        hint = (
-            "save it as .xlsx or .csv" if ending in (".xls", ".ods", ".numbers") else f"use one of {', '.join(ENDINGS)}"
-        )
-        raise InvalidInputError(f"{path}: tables of the kind '{ending}' cannot be read (remedy: {hint})")
-    if sheet is not None and ending not in (".xlsx", ".xlsm"):
-        raise InvalidInputError(
-            f"{path}: sheet '{sheet}' was asked for, but only Excel workbooks have sheets (remedy: leave the sheet out)"
-        )
-    if ending in (".xlsx", ".xlsm"):
+    if sheet is not None and ending not in WORKBOOK_ENDINGS:
+        raise InvalidInputError(f"{path}: has no sheet '{sheet}', only Excel workbooks have sheets")
+    if ending in WORKBOOK_ENDINGS:
         grid = _read_workbook(path, recognised, sheet)
     elif ending == ".json":
-        grid = _grid_from_json(path)
+        grid = _read_json(path)
+    elif ending in TEXT_ENDINGS:
+        grid = _read_text(path, recognised)
     else:
-        grid = _read_text_table(path, recognised)
-    if not grid.rows:
         raise InvalidInputError(
-            f"{path}: no rows below the header {list(grid.header)}" if grid.header else f"{path}: the table is empty"
+            f"{path}: tables of the kind '{ending}' cannot be read (remedy: save it as .xlsx or .csv)"
         )
+    if not grid.header:
+        raise InvalidInputError(f"{path}: the table is empty")
+    if not grid.rows:
+        raise InvalidInputError(f"{path}: no rows below the header {grid.header}")
     return grid
 
 
-def decode_text(content: bytes, path: Path) -> str:
-    """Text of a file in UTF-8, UTF-16 or, where it is neither, Windows-1252 (a superset of Latin-1), with or without
-    byte order mark."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    elif content[1:2] == b"\0":
-        encodings = ["utf-16-le"]
-    elif content[:1] == b"\0":
-        encodings = ["utf-16-be"]
-    else:
-        encodings = ["utf-8-sig", "cp1252", "latin-1"]
-    for encoding in encodings:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise InvalidInputError(f"{path}: not a text file (remedy: save the table as CSV in UTF-8)")
-
-
-def _read_text_table(path: Path, recognised: Callable[[tuple[str, ...]], int]) -> Grid:
-    text = decode_text(path.read_bytes(), path)
+def _read_text(path: Path, recognised: CountRecognised) -> Grid:
+    text = _decode(path)
+    delimiters = ",;\t|"
     first_line, _, rest = text.partition("\n")
-    if first_line.strip().lower().startswith("sep=") and len(first_line.strip()) == 5:
-        text, delimiters = rest, [first_line.strip()[4]]
-    elif first_line.strip().lower() == "sep=":  # of a tab, that was stripped
-        text, delimiters = rest, ["\t"]
-    else:
-        delimiters = sorted(_DELIMITERS, key=lambda delimiter: delimiter != "\t" or path.suffix.lower() != ".tsv")
-    best: tuple[tuple[int, float], Grid] | None = None
-    reason = ""
+    if first_line.lower().startswith("sep="):  # written by Excel
+        text, delimiters = rest, first_line[4:5]
+    grids, reason = [], ""
     for delimiter in delimiters:
         try:
             records = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
         except csv.Error as error:
-            reason = reason or f"{error}; delimiter '{delimiter}'"
-            continue
-        grid = _grid(
-            path, "", [(f"row {number}", tuple(record)) for number, record in enumerate(records, start=1)], recognised
-        )
-        fitting = sum(len(row.cells) == len(grid.header) for row in grid.rows) / max(1, len(grid.rows))
-        rank = (recognised(grid.header), fitting if len(grid.header) > 1 else 0.0)
-        if best is None or rank > best[0]:
-            best = (rank, grid)
-    if best is None or (best[0][0] < 3 and reason):
+            reason = reason or str(error)
+        else:
+            grids.append(_grid_of(records, recognised))
+
+    def rank(grid: Grid) -> tuple[int, float]:
+        fitting = sum(len(cells) == len(grid.header) for _, cells in grid.rows) / max(1, len(grid.rows))
+        return recognised(grid.header), fitting if len(grid.header) > 1 else 0.0
+
+    best = max(grids, key=rank, default=Grid([], []))
+    if reason and recognised(best.header) < 3:
         raise InvalidInputError(
-            f"{path}: not a readable CSV file ({reason}; remedy: look for a quotation mark that is not closed)"
+            f"{path}: not a readable CSV file ({reason}) (remedy: look for an unclosed quotation mark)"
         )
-    return best[1]
+    return best
 
 
-def _read_workbook(path: Path, recognised: Callable[[tuple[str, ...]], int], sheet: str | None) -> Grid:
+def _decode(path: Path) -> str:
+    """Text in UTF-8, UTF-16 or, where it is neither, Windows-1252 (a superset of Latin-1)."""
+    content = path.read_bytes()
+    encoding = "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in content[:2]:
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise InvalidInputError(f"{path}: not a text file (remedy: export it as CSV)")
+    return text
+
+
+def _read_workbook(path: Path, recognised: CountRecognised, sheet: str | None) -> Grid:
     try:
         import openpyxl
-        from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
         raise InvalidInputError(
-            f"{path}: reading Excel workbooks needs the package openpyxl "
-            "(remedy: pip install openpyxl, or install nnunet_weak[xlsx], or save the table as CSV)"
+            f"{path}: Excel workbooks need the package openpyxl (remedy: pip install 'nnunet_weak[xlsx]', or save the "
+            "table as CSV)"
         ) from error
-    import zipfile
-
     try:
-        book = openpyxl.load_workbook(path, data_only=True)
-        formulas = openpyxl.load_workbook(path, data_only=False)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
+        values, formulas = (openpyxl.load_workbook(path, data_only=data_only) for data_only in (True, False))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise InvalidInputError(
-            f"{path}: not a readable Excel workbook ({error}; remedy: save it again as .xlsx or as CSV)"
+            f"{path}: not a readable Excel workbook ({error}) (remedy: save it again as .xlsx or as CSV)"
         ) from error
-    names = [worksheet.title for worksheet in book.worksheets]
+    names = [worksheet.title for worksheet in values.worksheets]
     if sheet is not None and sheet not in names:
         raise InvalidInputError(f"{path}: no sheet '{sheet}' (the workbook has {', '.join(names)})")
-    grids = {}
-    for name in [sheet] if sheet is not None else names:
-        rows = _sheet_rows(path, book[name], formulas[name])
-        grid = _grid(path, name, rows, recognised)
-        if grid.header:
-            grids[name] = grid
-    if not grids:
-        return Grid(path, sheet or "", (), ())
-    counts = {name: recognised(grid.header) for name, grid in grids.items()}
+    grids = [
+        _grid_of(_sheet_rows(path, values[name], formulas[name]), recognised, name)
+        for name in ([sheet] if sheet is not None else names)
+    ]
+    counts = [recognised(grid.header) for grid in grids]
     # A sheet of explanations may have a column "Score" too; a table of scores has at least case, quality and error.
-    candidates = [name for name, count in counts.items() if count >= 3 or count == max(counts.values()) < 3]
+    least = min(3, max(counts))
+    candidates = [grid for grid, count in zip(grids, counts, strict=True) if count >= least and grid.header]
     if len(candidates) > 1:
-        raise InvalidInputError(
-            f"{path}: several sheets hold a table: {', '.join(candidates)} (remedy: name the sheet)"
-        )
-    return grids[candidates[0]]
+        listed = ", ".join(grid.sheet for grid in candidates)
+        raise InvalidInputError(f"{path}: several sheets hold a table: {listed} (remedy: name one with --sheet)")
+    return candidates[0] if candidates else Grid([], [])
 
 
-def _sheet_rows(path: Path, values: Any, formulas: Any) -> list[tuple[str, tuple[Any, ...]]]:
-    cells = [list(row) for row in values.iter_rows(values_only=True)]
-    for row, formula_row in zip(cells, formulas.iter_rows(), strict=False):
-        for column, cell in enumerate(formula_row):
-            if cell.data_type == "f" and row[column] is None:
+def _sheet_rows(path: Path, values: Any, formulas: Any) -> list[list[Any]]:
+    rows = [list(row) for row in values.iter_rows(values_only=True)]
+    for row, formula_row in zip(rows, formulas.iter_rows(), strict=False):
+        for value, cell in zip(row, formula_row, strict=False):
+            if value is None and cell.data_type == "f":
                 raise InvalidInputError(
                     f"{path}: sheet '{values.title}', cell {cell.coordinate} holds a formula without a stored result "
                     "(remedy: open and save the workbook in a spreadsheet program, or paste the values)"
                 )
     for merged in values.merged_cells.ranges:
-        # A case merged over its rows stands in each of them. Cells merged sideways are titles.
-        if merged.min_col == merged.max_col:
-            for number in range(merged.min_row, merged.max_row):
-                cells[number][merged.min_col - 1] = cells[merged.min_row - 1][merged.min_col - 1]
-    return [(f"row {number}", tuple(row)) for number, row in enumerate(cells, start=1)]
+        if merged.min_col == merged.max_col:  # a case merged over its rows; cells merged sideways are titles
+            for row in rows[merged.min_row : merged.max_row]:
+                row[merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
+    return rows
 
 
-def _grid(
-    path: Path, sheet: str, rows: list[tuple[str, tuple[Any, ...]]], recognised: Callable[[tuple[str, ...]], int]
-) -> Grid:
-    filled = [(label, _without_empty_end(cells)) for label, cells in rows]
-    filled = [(label, cells) for label, cells in filled if cells]
+def _grid_of(rows: Sequence[list[Any]], recognised: CountRecognised, sheet: str = "") -> Grid:
+    filled = []
+    for number, cells in enumerate(rows, start=1):
+        count = max((column for column, cell in enumerate(cells, start=1) if cell_text(cell)), default=0)
+        if count:
+            filled.append((f"row {number}", list(cells[:count])))
     if not filled:
-        return Grid(path, sheet, (), ())
-    headers = [tuple(_header_text(cell) for cell in cells) for _, cells in filled[:_HEADER_SEARCH_ROWS]]
-    counts = [recognised(header) for header in headers]
-    start = counts.index(max(counts))
-    return Grid(path, sheet, headers[start], tuple(Row(label, cells) for label, cells in filled[start + 1 :]))
+        return Grid([], [], sheet)
+    headers = [[cell_text(cell) for cell in cells] for _, cells in filled[:_HEADER_SEARCH_ROWS]]
+    start = max(range(len(headers)), key=lambda row: recognised(headers[row]))
+    return Grid(headers[start], filled[start + 1 :], sheet)
 
 
-def _without_empty_end(cells: tuple[Any, ...]) -> tuple[Any, ...]:
-    count = len(cells)
-    while count and (cells[count - 1] is None or str(cells[count - 1]).strip() == ""):
-        count -= 1
-    return cells[:count]
-
-
-def _header_text(cell: Any) -> str:
-    return "" if cell is None else " ".join(str(cell).replace("\ufeff", "").split())
-
-
-def _grid_from_json(path: Path) -> Grid:
+def _read_json(path: Path) -> Grid:
     try:
-        content = json.loads(decode_text(path.read_bytes(), path), object_pairs_hook=_object_without_duplicates)
+        content = json.loads(_decode(path), object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"{path}: not JSON, line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except _DuplicateKeyError as error:
-        raise InvalidInputError(
-            f"{path}: the key {error} occurs twice in one object (remedy: keep one of the entries)"
-        ) from error
+    except ValueError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
     if isinstance(content, dict) and list(content) == ["scores"]:
         content = content["scores"]
-    if isinstance(content, list) and all(isinstance(record, dict) for record in content):
+    if isinstance(content, list):
         records = [(f"record {number}", record) for number, record in enumerate(content, start=1)]
-    elif isinstance(content, dict) and all(isinstance(regions, dict) for regions in content.values()):
-        records = list(_nested_records(path, content))
     else:
-        raise InvalidInputError(f"{path}: {_JSON_RULE}")
-    header = tuple(dict.fromkeys(key for _, record in records for key in record))
-    return Grid(
-        path, "", header, tuple(Row(label, tuple(record.get(key) for key in header)) for label, record in records)
-    )
+        records = list(_nested_records(content))
+    if not all(isinstance(record, dict) for _, record in records):
+        raise InvalidInputError(f"{path}: {_JSON_FORMS}")
+    header = list(dict.fromkeys(key for _, record in records for key in record))
+    return Grid(header, [(label, [record.get(key) for key in header]) for label, record in records])
 
 
-_JSON_RULE = (
-    'JSON tables are a list of records [{"case": ..., "region": ..., "quality": ..., "error": ...}, ...] or an object '
-    '{case: {region: {"quality": ..., "error": ...}}} or {case: {region: [quality, error]}}; '
-    'of several raters {case: {region: [{"rater": ..., "quality": ..., "error": ...}, ...]}}'
-)
-
-
-def _nested_records(path: Path, content: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for case, regions in content.items():
-        for region, score in regions.items():
+def _nested_records(content: Any) -> Iterator[tuple[str, Any]]:
+    """Records of `{case: {region: score}}`; anything else than a dictionary stands for another content."""
+    for case, regions in content.items() if isinstance(content, dict) else [("", content)]:
+        for region, score in regions.items() if isinstance(regions, dict) else [("", [regions])]:
             if isinstance(score, list) and len(score) == 2 and not isinstance(score[0], dict):
                 score = {"quality": score[0], "error": score[1]}
-            ratings = score if isinstance(score, list) else [] if score is None else [score]
-            for rating in ratings:
-                if not isinstance(rating, dict):
-                    raise InvalidInputError(f"{path}: {case} / {region} is {score!r}; {_JSON_RULE}")
-                yield f"entry {case} / {region}", {"case": case, "region": region, **rating}
+            for rating in score if isinstance(score, list) else [] if score is None else [score]:
+                record = {"case": case, "region": region, **rating} if isinstance(rating, dict) else rating
+                yield f"entry {case} / {region}", record
 
 
-class _DuplicateKeyError(ValueError):
-    """A key that occurs twice: Python's reader would keep the last one in silence."""
-
-
-def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _DuplicateKeyError(f"'{key}'")
-        found[key] = value
-    return found
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that occurs twice, of which Python's reader would keep the last one without a word."""
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key '{key}' occurs twice in one object (remedy: keep one of the entries)")
+    return dict(pairs)

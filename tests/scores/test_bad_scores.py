@@ -50,7 +50,7 @@ BAD_INPUTS: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "score missing": (lambda study: study.scores.pop("case_1"), ("case 'case_1'", "no score", "--allow-missing")),
     "score twice": (_score("case_1", "Head", 3, "under"), ("case_1, head", "scored in", "delete one")),
-    "score outside the scale": (_score("case_1", "head", 6, "under"), ("case_1, head", "6 is outside 0 to 5", "scale")),
+    "score outside the scale": (_score("case_1", "head", 6, "under"), ("case_1, head", "'6': outside 0 to 5", "scale")),
     "score 5 with an error": (_score("case_1", "head", 5, "over"), ("case_1, head", "'over', but the quality is 5")),
     "score 3 without an error": (_score("case_1", "head", 3, "none"), ("case_1, head", "no error, but")),
     "unknown region": (_score("case_1", "shafft", 3, "over"), ("unknown region 'shafft'", "perhaps shaft")),
@@ -121,7 +121,7 @@ def test_all_problems_are_told_at_once(study: ScoreStudy, capsys: pytest.Capture
     study.dataset.mkdir()
     assert study.convert("--channel-names", "T1", "T2") == 2
     message = capsys.readouterr().err
-    for part in ("6 problems", "exists already", "NaN", "6 is outside", "case_0", "case 'case_2'"):
+    for part in ("6 problems", "exists already", "NaN", "'6': outside", "case_0", "case 'case_2'"):
         assert part in message
     assert not list(study.dataset.iterdir())
 

@@ -3,14 +3,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from score_table_files import plain, problems_of, write
+from score_table_files import plain, problems_of, read, shown, write
 
-from nnunet_weak.dataset.annotations import RegionScore
+from nnunet_weak.dataset.annotations import ErrorType, RegionScore
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.scores.listing import format_matched_table
-from nnunet_weak.scores.scale import Scale
-from nnunet_weak.scores.table import read_scores
-from nnunet_weak.scores.words import NotUnderstoodError, parse_error, parse_quality
+from nnunet_weak.scores.cells import Scale, UnreadableCellError, parse_error, parse_quality
 
 
 @pytest.mark.parametrize(
@@ -50,7 +47,7 @@ def test_error_cells(cell, expected):
     "cell", ["3", -2, 0.5, "bad", "under?over", "none, under", "-1 over", "1 2", "12", "x", True, "1-2"]
 )
 def test_unknown_error_cells(cell):
-    with pytest.raises(NotUnderstoodError):
+    with pytest.raises(UnreadableCellError):
         parse_error(cell)
 
 
@@ -58,26 +55,26 @@ def test_unknown_error_cells(cell):
     "cell, expected",
     [("4", 4), ("4,5", 4.5), (" 4.5 ", 4.5), (3, 3), (2.5, 2.5), ("4/5", 4), ("4 / 5", 4), ("3 sur 5", 3),
      ("4 - good", 4),
-     ("5 (excellent)", 5), ("4. good", 4), ("0", 0), ("-1", -1)],
+     ("5 (excellent)", 5), ("4. good", 4), ("0", 0), (0, 0)],
 )  # fmt: skip
 def test_quality_cells(cell, expected):
-    assert parse_quality(cell, best=5) == expected
+    assert parse_quality(cell, Scale()) == expected
 
 
 @pytest.mark.parametrize(
-    "cell", ["good", "3-4", "3 4", "4/10", "1.000,5", "4e0", "inf", float("inf"), True, "3 or 4", "#REF!"]
+    "cell", ["good", "3-4", "3 4", "4/10", "1.000,5", "4e0", "inf", float("inf"), True, "3 or 4", "#REF!", "-1", 6]
 )
 def test_unreadable_quality_cells(cell):
-    with pytest.raises(NotUnderstoodError):
-        parse_quality(cell, best=5)
+    with pytest.raises(UnreadableCellError):
+        parse_quality(cell, Scale())
 
 
 def test_scale(tmp_path):
     path = write(tmp_path, "case,region,quality,error\nc1,a,1,none\nc1,b,2,over\nc1,c,4,under\n")
-    table = read_scores(path, scale=Scale.parse("1:4"))
+    table = read(path, scale=Scale.parse("1:4"))
     assert plain(table) == {"c1": {"a": (5.0, 0), "b": (pytest.approx(10 / 3, abs=1e-6), 1), "c": (0.0, -1)}}
     assert "outside 1 to 3" in problems_of(path, scale=Scale(1, 3))
-    assert "scale 1 (best) to 4 mapped to 5 to 0" in format_matched_table(table)
+    assert "scale 1 (best) to 4 mapped to 5 to 0" in shown(path, scale=Scale(1, 4))
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100), st.floats(0, 1))
@@ -98,7 +95,7 @@ def test_wrong_scale(text):
 def test_fraction_of_another_scale_is_refused(tmp_path):
     path = write(tmp_path, "case,region,quality,error\nc1,a,8/10,under\n")
     assert "out of 10, the scale's best score is 5" in problems_of(path)
-    assert plain(read_scores(path, scale=Scale(10, 0))) == {"c1": {"a": (4.0, -1)}}
+    assert plain(read(path, scale=Scale(10, 0))) == {"c1": {"a": (4.0, -1)}}
 
 
 def test_raters_median_and_union(tmp_path):
@@ -114,14 +111,15 @@ def test_raters_median_and_union(tmp_path):
     c1,d,3,both,Ann
     c1,d,2,under,Bob
     """
-    table = read_scores(write(tmp_path, text))
+    path = write(tmp_path, text)
+    table = read(path)
     assert table.raters == ("Ann", "Bob", "Eve")
     scores = table.scores["c1"]
-    assert scores["a"] == RegionScore(4.0, 2, 3, 2.0, errors_agree=False)  # under and over make both
-    assert scores["b"] == RegionScore(4.0, -1, 2, 2.0, errors_agree=False)  # none is ignored beside under
-    assert scores["c"] == RegionScore(5.0, 0, 3, 3.0, errors_agree=False)  # median 5 leaves nothing to correct
-    assert scores["d"] == RegionScore(2.5, 2, 2, 1.0, errors_agree=False)
-    assert "4 both (3 raters, 2 apart!)" in format_matched_table(table)
+    assert scores["a"] == RegionScore(4.0, ErrorType.BOTH, 3, 2.0, errors_agree=False)  # under and over make both
+    assert scores["b"] == RegionScore(4.0, ErrorType.UNDER, 2, 2.0, errors_agree=False)  # none is ignored beside under
+    assert scores["c"] == RegionScore(5.0, ErrorType.NONE, 3, 3.0, errors_agree=False)  # median 5: nothing to correct
+    assert scores["d"] == RegionScore(2.5, ErrorType.BOTH, 2, 1.0, errors_agree=False)
+    assert "4 both (3 raters, 2 apart!)" in shown(path)
 
 
 def test_duplicates(tmp_path):
