@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from nnunet_weak.evaluation import evaluate_case
+from nnunet_weak.evaluation.metrics import evaluate_case
 
 SPACING_MM = (1.5, 0.8, 0.8)
 TOLERANCE_MM = 2.0

@@ -13,6 +13,7 @@ options = parse(Smoothing, argv, prog="smooth", description="Smooth images.")
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, field, fields
@@ -36,6 +37,7 @@ def option(
     group: str = "options",
     read: Callable[[Any], Any] | None = None,
     recorded: bool = True,
+    positional: bool = False,
     **argument: Any,
 ) -> Any:
     """Declare a field of an options dataclass.
@@ -49,10 +51,19 @@ def option(
         group: Heading in the help.
         read: Makes the field's value of the text (of the list of texts, with `nargs` or `action`); raises
             `InvalidInputError`. Not called for the default.
+        positional: Whether the value is given without a flag.
         recorded: Whether the option belongs to the record of a run: it decides what is written.
         **argument: Further arguments of `argparse.ArgumentParser.add_argument`.
     """
-    metadata = {"flags": flags, "group": group, "read": read, "recorded": recorded, "argument": argument, "help": help}
+    metadata = {
+        "flags": flags,
+        "positional": positional,
+        "group": group,
+        "read": read,
+        "recorded": recorded,
+        "argument": argument,
+        "help": help,
+    }
     if default in (dict, list):
         return field(default_factory=default, kw_only=True, metadata=metadata)
     return field(default=default, kw_only=True, metadata=metadata)
@@ -71,15 +82,33 @@ def processes_option(**settings: Any) -> Any:
     )
 
 
-def read_count(option_name: str, text: str) -> int:
-    """Read a whole number from 1.
+def read_count(option_name: str, text: str, *, least: int = 1) -> int:
+    """Read a whole number from `least`.
 
     Raises:
         InvalidInputError: It is none.
     """
-    if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < 1:
-        raise InvalidInputError(f"{option_name} {text}: is not a whole number from 1")
+    if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < least:
+        raise InvalidInputError(f"{option_name} {text}: is not a whole number from {least}")
     return int(text)
+
+
+def read_number(
+    option_name: str, text: str, *, least: float = 0.0, most: float = math.inf, above: bool = False
+) -> float:
+    """Read a finite number from `least` to `most`; or above `least`.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not least <= value <= most or (above and value == least):
+        limit = f"a number {'above' if above else 'from'} {least:g}" + (f" to {most:g}" if most < math.inf else "")
+        raise InvalidInputError(f"{option_name} {text}: is not {limit}")
+    return value
 
 
 def parser_of(kind: type, **parser: Any) -> argparse.ArgumentParser:
@@ -90,18 +119,23 @@ def parser_of(kind: type, **parser: Any) -> argparse.ArgumentParser:
     for entry in sorted(fields(kind), key=lambda entry: entry.metadata["group"] == RUN):
         declared = entry.metadata
         flags = declared["flags"]
-        if not any(flag.startswith("--") for flag in flags):
-            flags = (*flags, "--" + entry.name.replace("_", "-"))
-        required = entry.default is MISSING and entry.default_factory is MISSING
+        required: dict[str, Any] = {"default": argparse.SUPPRESS}
+        if entry.default is MISSING and entry.default_factory is MISSING:
+            required = {} if declared["positional"] else {"required": True}
+        if declared["positional"]:
+            flags = (entry.name,)
+        else:
+            required["dest"] = entry.name
+            if not any(flag.startswith("--") for flag in flags):
+                flags = (*flags, "--" + entry.name.replace("_", "-"))
         title = declared["group"]
         if title not in groups:
             groups[title] = made.add_argument_group(title)
         groups[title].add_argument(
             *flags,
             **{
-                "dest": entry.name,
                 "help": declared["help"].replace("%(default)s", str(entry.default)),
-                **({"required": True} if required else {"default": argparse.SUPPRESS}),
+                **required,
                 **_settings_of(types[entry.name], entry.default, declared["read"]),
                 **declared["argument"],
             },

@@ -32,7 +32,7 @@ LAYERS = (
     ("dataset",),
     ("priors", "surface"),
     ("images", "morphology"),
-    ("parallel", "options"),
+    ("parallel", "options", "tables"),
     ("errors",),
     ("", "_autoload"),
 )

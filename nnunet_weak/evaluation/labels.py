@@ -1,4 +1,4 @@
-"""Which labels are evaluated: those of nnU-Net's dataset.json, of the user, or of the references."""
+"""The labels to evaluate: from nnU-Net's dataset.json, from the command line, or from the references."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.options import read_assignments
 
 Labels = Mapping[str, tuple[int, ...]]
 
@@ -28,6 +29,21 @@ class LabelScheme:
     known_values: frozenset[int] | None = None
     source: str = "given"
 
+    @classmethod
+    def of_references(cls, values_of_cases: Mapping[str, set[int]]) -> LabelScheme:
+        """Every value above 0 that occurs in a reference, named by itself."""
+        values = sorted(set().union(*values_of_cases.values()))
+        return cls({str(value): (value,) for value in values}, None, frozenset(values), "the references")
+
+    def check(self, path: Path, values: set[int], problems: Problems) -> None:
+        """Add a problem for the values of a file that are no label."""
+        if self.known_values is None or values <= self.known_values:
+            return
+        unknown = ", ".join(map(str, sorted(values - self.known_values)))
+        known = ", ".join(f"{name} = {'+'.join(map(str, v))}" for name, v in self.labels.items())
+        remedy = "correct the file, or name the labels to evaluate with --labels"
+        problems.add(str(path), f"values {unknown} are no label of {self.source} ({known})", remedy)
+
 
 def find_dataset_json(reference: Path, prediction: Path) -> Path | None:
     """nnU-Net's dataset.json: beside the labels folder, in it, or in the folder that nnUNetv2_predict wrote."""
@@ -42,30 +58,25 @@ def read_dataset_json(path: Path) -> LabelScheme:
         InvalidInputError: No such file, no JSON, or no usable `labels`.
     """
     try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8")).get("labels")
+        entries = dict(json.loads(path.read_text(encoding="utf-8")).get("labels", {}))
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path}: no such file") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise InvalidInputError(f"{path}: not nnU-Net's dataset.json ({error})") from error
     problems = Problems()
     labels: dict[str, tuple[int, ...]] = {}
-    ignore_label = None
-    for name, value in entries.items() if isinstance(entries, dict) else ():
-        values = tuple(value) if isinstance(value, list) else (value,)
-        if not values or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
-            problems.add(
-                f"{path}, labels, {name}",
-                f"{value!r} is no whole number and no list of them",
-                "nnU-Net v2 writes NAME: VALUE",
-            )
-        elif name == "ignore":
-            ignore_label = values[0]
-        elif values != (0,):
-            labels[name] = values
-    if not labels and not problems:
+    for name, value in entries.items():
+        labels[name] = tuple(value) if isinstance(value, list) else (value,)
+        if not labels[name] or not all(type(v) is int and v >= 0 for v in labels[name]):
+            what = f"{value!r} is no whole number and no list of them"
+            problems.add(f"{path}, labels, {name}", what, "nnU-Net v2 writes NAME: VALUE")
+    ignore = labels.pop("ignore", None)
+    labels = {name: values for name, values in labels.items() if values != (0,)}
+    if not labels:
         problems.add(f"{path}, labels", "names no label besides background")
     problems.raise_if_any()
-    return LabelScheme(labels, ignore_label, frozenset(v for values in labels.values() for v in values), str(path))
+    known = frozenset(value for values in labels.values() for value in values)
+    return LabelScheme(labels, ignore[0] if ignore else None, known, str(path))
 
 
 def choose_labels(requested: Sequence[str], found: LabelScheme | None) -> LabelScheme:
@@ -81,30 +92,26 @@ def choose_labels(requested: Sequence[str], found: LabelScheme | None) -> LabelS
     problems = Problems()
     labels: dict[str, tuple[int, ...]] = {}
     named = dict(found.labels) if found else {}
-    for text in requested:
-        name, _, values = text.rpartition("=")
-        if not name and values in named:
-            labels[values] = named[values]
-            continue
-        try:
-            numbers = tuple(int(value) for value in values.split(","))
-        except ValueError:
-            rule = (
-                f"there are {', '.join(named)}"
-                if named
-                else "without a dataset.json, labels are given as VALUE or NAME=VALUE"
-            )
-            problems.add(f"--labels {text}", f"unknown label; {rule}")
-            continue
-        ignore_label = found.ignore_label if found else None
-        if any(n <= 0 or n == ignore_label for n in numbers):
-            problems.add(
-                f"--labels {text}", "0 is background, and the ignore label cannot be evaluated", "name values above 0"
-            )
-            continue
-        name = name or next((known for known, known_values in named.items() if known_values == numbers), values)
+    ignore_label = found.ignore_label if found else None
+    known = f"there are {', '.join(named)}" if named else "without a dataset.json, give VALUE or NAME=VALUE"
+    for name, text in read_assignments("--labels", requested, "NAME, VALUE, NAME=VALUE or NAME=VALUE,VALUE").items():
+        where = f"--labels {name}={text}" if text else f"--labels {name}"
+        if not text and name in named:
+            values = named[name]
+        else:
+            parts = (text or name).split(",")
+            if not all(part.strip().isdecimal() for part in parts):
+                problems.add(where, f"unknown label; {known}")
+                continue
+            values = tuple(int(part) for part in parts)
+            if {0, ignore_label}.intersection(values):
+                what = "0 is background, and the ignore label cannot be evaluated"
+                problems.add(where, what, "name values above 0")
+                continue
+            if not text:
+                name = next((other for other, values_of in named.items() if values_of == values), name)
         if name in labels:
-            problems.add(f"--labels {text}", f"label {name} is named twice")
-        labels[name] = numbers
+            problems.add(where, f"label {name} is named twice")
+        labels[name] = values
     problems.raise_if_any("labels")
-    return LabelScheme(labels, found.ignore_label if found else None, None, "named by the user")
+    return LabelScheme(labels, ignore_label, None, "named by the user")

@@ -5,20 +5,14 @@ Reference: Wilcoxon, Biometrics Bulletin 1 (1945); Holm, Scandinavian Journal of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from nnunet_weak.errors import Problems
-from nnunet_weak.evaluation.metrics import METRICS
-
-TEST_DEFINITION = (
-    "Two-sided Wilcoxon signed-rank test of method minus baseline over the cases (or patients) where both have a "
-    "value; pairs without a difference are dropped (Wilcoxon's rule). p_holm is corrected after Holm over the labels, "
-    "for each metric and baseline on its own; several baselines or metrics are not corrected for."
-)
+from nnunet_weak.evaluation.definitions import METRICS, Metric
 
 
 def compare(
@@ -31,17 +25,13 @@ def compare(
         method: Name of the method in the frame.
         baseline: Name of the method to compare it with.
         metric: Column, `dice` for example.
-        patients: Case to patient. Values are averaged over a patient's cases first, since these are not independent;
-            only cases that both methods have a value for enter.
+        patients: Case to patient, for every case. Values are averaged over a patient's cases first, since these are
+            not independent; only cases that both methods have a value for enter.
 
     Returns:
         One row for each label: label, metric, method, baseline, pairs, median_difference (method minus baseline), p,
         p_holm.
-
-    Raises:
-        InvalidInputError: Unknown method or metric, or a case without a patient.
     """
-    _check(frame, (method, baseline), metric, patients)
     rows = []
     for label in frame["label"].unique():
         values = frame[frame["label"] == label].pivot(index="case", columns="method", values=metric)
@@ -50,20 +40,15 @@ def compare(
             pairs = pairs.groupby(pairs.index.map(dict(patients))).mean()
         # Differences that are equal but for rounding have to tie, and an equal pair has to be exactly 0.
         differences = np.round((pairs[method] - pairs[baseline]).to_numpy(), 12)
-        rows.append(
-            {
-                "label": label,
-                "metric": metric,
-                "method": method,
-                "baseline": baseline,
-                "pairs": len(differences),
-                "median_difference": float(np.median(differences)) if len(differences) else float("nan"),
-                "p": _signed_rank_p(differences),
-            }
-        )
-    table = pd.DataFrame(rows)
-    table["p_holm"] = holm(table["p"].to_numpy())
-    return table
+        if not differences.size:
+            median, p = math.nan, math.nan
+        else:
+            median = float(np.median(differences))
+            p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+        rows.append((label, metric, method, baseline, len(differences), median, p))
+    columns = ["label", "metric", "method", "baseline", "pairs", "median_difference", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=holm(table["p"].to_numpy()))
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -79,30 +64,23 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _signed_rank_p(differences: np.ndarray) -> float:
-    if not len(differences):
-        return float("nan")
-    if not differences.any():
-        return 1.0
-    return float(wilcoxon(differences, zero_method="wilcox").pvalue)
+def comparison_table(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The paired tests with rounded cells and titles, for people to read."""
+    metrics = [next(metric for metric in METRICS if metric.key == key) for key in comparisons["metric"]]
+    table = comparisons[["metric", "label", "baseline", "pairs"]].assign(metric=[metric.title for metric in metrics])
+    differences = zip(metrics, comparisons["median_difference"], strict=True)
+    table["median difference"] = [_difference(metric, value) for metric, value in differences]
+    table["p"] = comparisons["p"].map(_p_value)
+    table["p (Holm)"] = comparisons["p_holm"].map(_p_value)
+    return table
 
 
-def _check(frame: pd.DataFrame, methods: Sequence[str], metric: str, patients: Mapping[str, str] | None) -> None:
-    problems = Problems()
-    known = list(frame["method"].unique())
-    for name in methods:
-        if name not in known:
-            problems.add(f"method {name}", f"not evaluated; there are {', '.join(known)}")
-    allowed = [m.key for m in METRICS]
-    if metric not in allowed:
-        problems.add(f"metric {metric}", f"unknown; there are {', '.join(allowed)}")
-    if patients is not None:
-        both = set.intersection(*(set(frame["case"][frame["method"] == name]) for name in methods))
-        without = sorted(both - set(patients))
-        if without:
-            problems.add(
-                "patients",
-                f"no patient for {len(without)} cases: {', '.join(without)}",
-                "add a line case,patient for each",
-            )
-    problems.raise_if_any("comparison")
+def _difference(metric: Metric, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    verdict = "" if value == 0 else " better" if (value > 0) == metric.higher_is_better else " worse"
+    return f"{value:+.4f}{verdict}"
+
+
+def _p_value(p: float) -> str:
+    return "-" if math.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.4f}"

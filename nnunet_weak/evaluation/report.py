@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.evaluation.definitions import METRICS
 from nnunet_weak.evaluation.figures import PREDICTION_COLOUR, REFERENCE_COLOUR, distribution_png, slice_png
-from nnunet_weak.evaluation.metrics import METRICS
-from nnunet_weak.evaluation.record import comparison_table, definitions, summary_table
+from nnunet_weak.evaluation.paired_tests import comparison_table
+from nnunet_weak.evaluation.record import Evaluation
+from nnunet_weak.evaluation.summary import summary_table
 from nnunet_weak.images.read import list_images, read_image, read_label_map
 
 WORST_CASES = 6
@@ -28,68 +28,49 @@ figcaption { font-size: .85rem; max-width: 24rem; } dt { font-weight: 600; } dd 
 """
 
 
-def report_html(
-    frame: pd.DataFrame,
-    summary: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    settings: Mapping[str, Any],
-    *,
-    labels: Mapping[str, tuple[int, ...]],
-    images: Path | None = None,
-) -> str:
-    """The whole report as one HTML document.
+def report_html(evaluation: Evaluation, images: Path | None = None) -> str:
+    """The whole report as one HTML document; every name is escaped.
 
     Args:
-        frame: From `evaluate_folders`.
-        summary: From `summarise`.
-        comparisons: Rows of `compare`, may be empty.
-        settings: As written to the JSON file: method, methods, reference, nsd_tolerance_mm, version.
-        labels: Name to values, for the pictures.
+        evaluation: Results and settings.
         images: Folder of images, named as the cases or with nnU-Net's channel number, to draw the worst cases on.
 
     Raises:
         InvalidInputError: `images` is no folder of images.
     """
+    cases, settings = evaluation.cases, evaluation.settings
     method = settings["method"]
     title = f"Evaluation of {method}"
+    methods = "; ".join(f"{name} = {folder}" for name, folder in settings["methods"].items())
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{frame['case'].nunique()} cases. Reference: {escape(settings['reference'])}. Methods: "
-        + "; ".join(f"{escape(name)} = {escape(folder)}" for name, folder in settings["methods"].items())
-        + ".</p>",
+        _paragraph(f"{cases['case'].nunique()} cases. Reference: {settings['reference']}. Methods: {methods}."),
         "<h2>Summary</h2>",
-        _table(summary_table(summary)),
+        _table(summary_table(evaluation.summary)),
     ]
-    if len(comparisons):
-        parts += [f"<h2>{escape(method)} against baselines</h2>", _table(comparison_table(comparisons))]
+    if len(evaluation.comparisons):
+        parts += [f"<h2>{escape(method)} against baselines</h2>", _table(comparison_table(evaluation.comparisons))]
     parts.append("<h2>Cases</h2>")
     for metric in METRICS:
-        if frame[metric.key].notna().any():
-            parts.append(_figure(distribution_png(frame, metric), f"{metric.title} of every case, by label and method"))
-    parts += ["<h2>Worst cases</h2>", *_worst_cases(frame[frame["method"] == method], settings, labels, images)]
-    parts += ["<h2>Definitions</h2>", "<dl>"]
-    parts += [
-        f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>"
-        for term, text in definitions(settings["nsd_tolerance_mm"]).items()
-    ]
-    parts += ["</dl>", f'<p class="note">nnunet_weak {escape(str(settings["version"]))}</p>']
+        if cases[metric.key].notna().any():
+            parts.append(_figure(distribution_png(cases, metric), f"{metric.title} of every case, by label and method"))
+    parts += ["<h2>Worst cases</h2>", *_worst_cases(evaluation, images), "<h2>Definitions</h2>", "<dl>"]
+    parts += [f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in evaluation.definitions.items()]
+    parts += ["</dl>", _note(f"nnunet_weak {settings['version']}")]
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     head = f"{meta}<title>{escape(title)}</title><style>{STYLE}</style>"
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
 
-def _worst_cases(
-    rows: pd.DataFrame, settings: Mapping[str, Any], labels: Mapping[str, tuple[int, ...]], images: Path | None
-) -> list[str]:
+def _worst_cases(evaluation: Evaluation, images: Path | None) -> list[str]:
+    settings = evaluation.settings
+    rows = evaluation.cases[evaluation.cases["method"] == settings["method"]]
     worst = rows.dropna(subset=["dice"]).sort_values(["dice", "case"], kind="stable").head(WORST_CASES)
     shown = worst[["case", "label", "status", *(metric.key for metric in METRICS)]]
     shown = shown.rename(columns={metric.key: metric.title for metric in METRICS})
-    parts = [
-        f"<p>The {len(worst)} lowest Dice values of {escape(settings['method'])}.</p>",
-        _table(shown),
-    ]
+    parts = [_paragraph(f"The {len(worst)} lowest Dice values of {settings['method']}."), _table(shown)]
     if images is None:
-        return [*parts, '<p class="note">With --images FOLDER, each is drawn here on a slice of its image.</p>']
+        return [*parts, _note("With --images FOLDER, each is drawn here on a slice of its image.")]
     available = list_images(images)
     references = list_images(Path(settings["reference"]))
     predictions = list_images(Path(settings["methods"][settings["method"]]))
@@ -102,16 +83,24 @@ def _worst_cases(
         name = f"{row.case}, {row.label}: Dice {row.dice:.3f}"
         path = available.get(f"{row.case}_0000", available.get(row.case))
         if path is None:
-            parts.append(f'<p class="note">{escape(name)}: no image in {escape(str(images))}</p>')
+            parts.append(_note(f"{name}: no image in {images}"))
             continue
         try:
             reference, prediction = read_label_map(references[row.case]), read_label_map(predictions[row.case])
-            picture = slice_png(read_image(path), reference, prediction, labels[row.label])
+            picture = slice_png(read_image(path), reference, prediction, settings["labels"][row.label])
         except InvalidInputError as error:
-            parts.append(f'<p class="note">{escape(name)}: {escape(str(error))}</p>')
+            parts.append(_note(f"{name}: {error}"))
             continue
         parts.append(_figure(picture, name))
     return parts
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _table(table: pd.DataFrame) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-from nnunet_weak.evaluation.metrics import METRICS
+from nnunet_weak.evaluation.definitions import METRICS
 
 MEAN_OVER_LABELS = "mean over labels"
+ONE_EMPTY, BOTH_EMPTY = ("prediction empty", "reference empty"), ("both empty",)
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
@@ -20,31 +23,39 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
         METRIC_mean and METRIC_sd for every metric. A last row for each method, labelled `MEAN_OVER_LABELS`, has the
         mean of the labels' means, as nnU-Net's `foreground_mean`; its standard deviations are blank.
     """
-    keys = [metric.key for metric in METRICS]
-    rows = []
-    for method, of_method in frame.groupby("method", sort=False):
-        of_labels = []
-        for label, values in of_method.groupby("label", sort=False):
-            row = {"method": method, "label": label, **_counts(values)}
-            for key in keys:
-                row[f"{key}_mean"], row[f"{key}_sd"] = values[key].mean(), values[key].std()
-            of_labels.append(row)
-        overall = {
-            "method": method,
-            "label": MEAN_OVER_LABELS,
-            **_counts(of_method),
-            "cases": of_method["case"].nunique(),
-        }
-        means = pd.DataFrame(of_labels)
-        for key in keys:
-            overall[f"{key}_mean"], overall[f"{key}_sd"] = means[f"{key}_mean"].mean(), float("nan")
-        rows += [*of_labels, overall]
-    return pd.DataFrame(rows)
+    counted = frame.assign(one_empty=frame["status"].isin(ONE_EMPTY), both_empty=frame["status"].isin(BOTH_EMPTY))
+    statistics = {"cases": ("dice", "count"), "one_empty": ("one_empty", "sum"), "both_empty": ("both_empty", "sum")}
+    for metric in METRICS:
+        statistics |= {f"{metric.key}_mean": (metric.key, "mean"), f"{metric.key}_sd": (metric.key, "std")}
+    parts = []
+    for method, of_method in counted.groupby("method", sort=False):
+        labels = of_method.groupby("label", sort=False).agg(**statistics)
+        overall = labels.mean()
+        overall[[f"{metric.key}_sd" for metric in METRICS]] = math.nan
+        overall["cases"] = of_method["case"].nunique()
+        overall[["one_empty", "both_empty"]] = labels[["one_empty", "both_empty"]].sum()
+        labels.loc[MEAN_OVER_LABELS] = overall
+        labels.insert(0, "method", method)
+        parts.append(labels.reset_index(names="label"))
+    counts = dict.fromkeys(("cases", "one_empty", "both_empty"), int)
+    return pd.concat(parts, ignore_index=True).astype(counts)
 
 
-def _counts(values: pd.DataFrame) -> dict[str, int]:
-    return {
-        "cases": int(values["dice"].notna().sum()),
-        "one_empty": int(values["status"].isin(["prediction empty", "reference empty"]).sum()),
-        "both_empty": int((values["status"] == "both empty").sum()),
-    }
+def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with `mean +- sd` cells, labels together, for people to read."""
+    order = {label: position for position, label in enumerate(summary["label"].unique())}
+    if len(order) == 2:
+        summary = summary[summary["label"] != MEAN_OVER_LABELS]  # of a single label, it would only repeat it
+    rows = summary.sort_values("label", key=lambda column: column.map(order), kind="stable")
+    table = rows[["label", "method", "cases", "one_empty", "both_empty"]]
+    table = table.rename(columns=lambda name: name.replace("_", " "))
+    for metric in METRICS:
+        cells = zip(rows[f"{metric.key}_mean"], rows[f"{metric.key}_sd"], strict=True)
+        table[metric.title] = [_mean_sd(mean, sd, 3 if metric.higher_is_better else 2) for mean, sd in cells]
+    return table
+
+
+def _mean_sd(mean: float, sd: float, digits: int) -> str:
+    if math.isnan(mean):
+        return "-"
+    return f"{mean:.{digits}f}" + ("" if math.isnan(sd) else f" +- {sd:.{digits}f}")

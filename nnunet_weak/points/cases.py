@@ -30,7 +30,7 @@ from nnunet_weak.points.predictions import PredictedCase
 from nnunet_weak.points.templates import FittedObject, Templates
 from nnunet_weak.surface.fit import SurfaceFit, fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
-from nnunet_weak.surface.mesh import write_mesh
+from nnunet_weak.surface.mesh import write_ply
 from nnunet_weak.surface.mesh_fit import fit_mesh
 from nnunet_weak.surface.mesh_template import read_template
 from nnunet_weak.surface.rasterise import rasterise_box, world_to_index
@@ -240,7 +240,7 @@ def _write_for_looking(
     meshes.mkdir(parents=True, exist_ok=True)
     for one in templates.fitted:
         file_name = re.sub(r"[^\w.-]", "-", f"{case.name}_{one.points.title}.ply")
-        write_mesh(meshes / file_name, one.fit.vertices_mm, one.fit.faces)
+        write_ply(meshes / file_name, one.fit.vertices_mm, one.fit.faces)
     if case.options.previews:
         from nnunet_weak.points.overview import draw_preview
 

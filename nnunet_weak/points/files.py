@@ -14,7 +14,6 @@ Conversions to LPS mm happen here and nowhere else.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +30,7 @@ from nnunet_weak.points.points import (
 )
 from nnunet_weak.points.slicer import read_fcsv, read_mrk_json
 from nnunet_weak.points.tables import read_json, read_table
+from nnunet_weak.tables import csv_text
 
 _READERS: dict[str, Callable[[Path, CoordinateSystem | None], PointSet]] = {
     ".mrk.json": read_mrk_json,
@@ -98,13 +98,13 @@ def write_points(path: str | Path, points: PointSet, coordinate_system: Coordina
     if ending == ".mrk.json":
         path.write_text(json.dumps(_markups(points, system), indent=2) + "\n", encoding="utf-8")
     elif ending == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["label", *system.lower(), "class", "object"])
-            for one in points:
-                for row, point in enumerate(to_lps(one.points_mm, system)):
-                    label = one.labels[row] if one.labels else ""
-                    writer.writerow([label, *(f"{value:.6f}" for value in point), one.class_name, one.object_name])
+        rows = [
+            [one.labels[row] if one.labels else "", *(f"{x:.6f}" for x in point), one.class_name, one.object_name]
+            for one in points
+            for row, point in enumerate(to_lps(one.points_mm, system))
+        ]
+        text = csv_text(["label", *system.lower(), "class", "object"], rows)
+        path.write_text(text, encoding="utf-8", newline="")
     else:
         raise InvalidInputError(
             f"{path.name}: points can be written as {' or '.join(WRITABLE_ENDINGS)}. Rename the output."

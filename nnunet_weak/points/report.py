@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from nnunet_weak.points.cases import TEMPLATES, CheckedPointCase, ObjectReport
+from nnunet_weak.tables import csv_text
 
 _SHOWN = 5
 
@@ -98,7 +97,7 @@ def template_tables(checked: Sequence[CheckedPointCase]) -> Mapping[str, str]:
             for name, position, residual in zip(one.point_names, one.positions_mm, one.residuals_mm, strict=True):
                 points.append([case.name, one.title, name, *(f"{value:.3f}" for value in position), f"{residual:.3f}"])
     tables = {"cases.csv": cases, "objects.csv": objects, "points.csv": points}
-    return {f"{TEMPLATES}/{name}": _csv(rows) for name, rows in tables.items()}
+    return {f"{TEMPLATES}/{name}": csv_text(rows[0], rows[1:]) for name, rows in tables.items()}
 
 
 def _object_row(case: str, one: ObjectReport) -> list[object]:
@@ -117,12 +116,6 @@ def _object_row(case: str, one: ObjectReport) -> list[object]:
 
 def _mean_and_max(values: Sequence[float]) -> list[str]:
     return [f"{fmean(values):.3f}", f"{max(values):.3f}"]
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _cases(names: Sequence[str]) -> str:

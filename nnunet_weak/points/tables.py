@@ -26,6 +26,7 @@ from nnunet_weak.points.points import (
     to_lps,
 )
 from nnunet_weak.points.slicer import load_json, parse_position
+from nnunet_weak.tables import plain_text
 
 _AXES: dict[str, CoordinateSystem | None] = {"lps": "LPS", "ras": "RAS", "xyz": None}
 _JSON_KEYS = {"coordinate_system", "points_mm", "objects"}
@@ -144,5 +145,8 @@ def _split_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], st
     first = lines[0][1]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
     columns = [name.strip().lower().removesuffix("_mm") for name in next(csv.reader([first], delimiter=delimiter))]
-    rows = [(number, next(csv.reader([line], delimiter=delimiter))) for number, line in lines[1:]]
+    rows = [
+        (number, [plain_text(cell) for cell in next(csv.reader([line], delimiter=delimiter))])
+        for number, line in lines[1:]
+    ]
     return columns, rows, delimiter

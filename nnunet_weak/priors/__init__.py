@@ -1,10 +1,12 @@
-"""Boundary prior P of SCORE: how plausible it is, per voxel, that the structure is there (torch-free, SimpleITK
-images).
+"""Boundary prior P of SCORE: the probability of each voxel to belong to the structure, from the image and the initial
+mask.
+
+Each kind of prior is a module with one `Prior` object, listed in `boundary.PRIORS`. No torch here; images are
+SimpleITK's.
 """
 
 from nnunet_weak.priors.assessment import BandAssessment, assess_in_band
-from nnunet_weak.priors.boundary import boundary_prior
-from nnunet_weak.priors.options import PRIOR_KINDS, PriorKind, PriorOptions
+from nnunet_weak.priors.boundary import PRIOR_KINDS, PriorKind, PriorOptions, boundary_prior
 
 __all__ = [
     "PRIOR_KINDS",

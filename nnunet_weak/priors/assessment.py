@@ -1,7 +1,7 @@
-"""Whether a boundary prior can help, told before training where reference labels exist.
+"""How well a boundary prior separates the voxels near the mask's boundary, where reference labels exist.
 
 SCORE changes a mask near its boundary only, and P decides which way: where P ranks the voxels of that band no better
-than chance, no training on it can improve the mask. Arrays are (z, y, x), depths in mm or in voxels.
+than chance, no training on it can improve the mask. Arrays are (z, y, x), distances in voxels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from scipy import ndimage
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.read import geometry_difference
 from nnunet_weak.priors.neighbourhood import signed_depth_mm
+
+ETA_VOX = 2.0
+"""The paper's eta: SCORE changes a mask this near to its boundary."""
 
 
 @dataclass(frozen=True)
@@ -44,91 +47,56 @@ class BandAssessment:
 
 
 def assess_in_band(
-    prior: sitk.Image,
-    mask: sitk.Image,
-    reference: sitk.Image,
-    *,
-    radius_mm: float | None = None,
-    radius_vox: float | None = None,
-    label: int | None = None,
+    prior: sitk.Image, mask: sitk.Image, reference: sitk.Image, radius_vox: float = ETA_VOX
 ) -> BandAssessment:
-    """Compare P with the reference in the band that SCORE may change.
+    """Compare P with the reference in the band that SCORE may change, with all regions of the mask as one.
 
     The band holds the voxels inside and outside whose distance to the nearest voxel of the other side is at most the
-    radius.
+    radius, in voxels along every axis alike.
 
     Args:
         prior: Boundary prior.
         mask: Initial mask, on the same grid.
         reference: Reference labels, on the same grid.
-        radius_mm: Radius in mm.
-        radius_vox: Radius in voxels, along every axis alike; 2 (the paper's eta) if neither is given.
-        label: The region to look at, in mask and reference; None takes everything above 0 as one.
+        radius_vox: Radius of the band.
 
     Raises:
-        InvalidInputError: Grids differ, or both radii are given.
+        InvalidInputError: Grids differ.
     """
-    inside, truth, band, part = _band(mask, reference, radius_mm, radius_vox, label)
-    difference = geometry_difference(mask, prior)
-    if difference:
-        raise InvalidInputError(f"boundary prior is not on the mask's grid: {difference}")
+    for name, image in (("reference labels are", reference), ("boundary prior is", prior)):
+        if difference := geometry_difference(mask, image):
+            raise InvalidInputError(f"{name} not on the mask's grid: {difference}")
+    inside, truth = (sitk.GetArrayViewFromImage(image) > 0 for image in (mask, reference))
+    # Cropped to the band of the mask and of the reference.
+    either = ndimage.find_objects((inside | truth).view(np.uint8))
+    margin = int(radius_vox) + 1
+    part = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in either[0]) if either else ...
+    inside, truth = inside[part], truth[part]
+    band = np.abs(signed_depth_mm(inside, (1.0, 1.0, 1.0))) <= radius_vox
     values = sitk.GetArrayViewFromImage(prior)[part][band]
-    mine, true = inside[band], truth[band]
-    beyond = ~band
-    kept, missed, total = (int(np.count_nonzero(set_ & beyond)) for set_ in (inside & truth, truth, inside))
+    was, true = inside[band], truth[band]
+    beyond = inside & ~band, truth & ~band
     return BandAssessment(
         auc=_auc(values, true),
-        auc_inside=_auc(values[mine], true[mine]),
-        auc_outside=_auc(values[~mine], true[~mine]),
-        dice_mask=_dice(kept, total, missed, mine, true),
-        dice_prior=_dice(kept, total, missed, values > 0.5, true),
-        dice_oracle=_dice(kept, total, missed, true, true),
+        auc_inside=_auc(values[was], true[was]),
+        auc_outside=_auc(values[~was], true[~was]),
+        dice_mask=_dice(was, true, *beyond),
+        dice_prior=_dice(values > 0.5, true, *beyond),
+        dice_oracle=_dice(true, true, *beyond),
         voxels=int(true.size),
     )
 
 
-def _band(
-    mask: sitk.Image, reference: sitk.Image, radius_mm: float | None, radius_vox: float | None, label: int | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, ...]]:
-    if radius_mm is not None and radius_vox is not None:
-        raise InvalidInputError("band around the mask: give its radius in mm or in voxels, not both")
-    difference = geometry_difference(mask, reference)
-    if difference:
-        raise InvalidInputError(f"reference labels are not on the mask's grid: {difference}")
-    if radius_mm is not None:
-        radius, spacing = radius_mm, mask.GetSpacing()[::-1]
-    else:
-        radius, spacing = 2.0 if radius_vox is None else radius_vox, (1.0, 1.0, 1.0)
-    inside, truth = (_foreground(sitk.GetArrayViewFromImage(image), label) for image in (mask, reference))
-    boxes = [box for array in (inside, truth) for box in ndimage.find_objects(array.view(np.uint8)) if box is not None]
-    part = []
-    for axis, step in enumerate(spacing):
-        margin = int(radius / step) + 1
-        starts, stops = [box[axis].start for box in boxes], [box[axis].stop for box in boxes]
-        part.append(slice(max(0, min(starts, default=0) - margin), max(stops, default=0) + margin))
-    inside, truth = inside[tuple(part)], truth[tuple(part)]
-    return inside, truth, np.abs(signed_depth_mm(inside, spacing)) <= radius, tuple(part)
-
-
-def _foreground(labels: np.ndarray, label: int | None) -> np.ndarray:
-    return labels > 0 if label is None else labels == label
-
-
 def _auc(values: np.ndarray, positive: np.ndarray) -> float:
-    n_positive = int(np.count_nonzero(positive))
-    n_negative = positive.size - n_positive
-    if n_positive == 0 or n_negative == 0:
+    positives, negatives = values[positive], np.sort(values[~positive])
+    if positives.size == 0 or negatives.size == 0:
         return math.nan
-    distinct, rank = np.unique(values, return_inverse=True)
-    positives = np.bincount(rank[positive], minlength=distinct.size)
-    negatives = np.bincount(rank[~positive], minlength=distinct.size)
-    lower_negatives = np.cumsum(negatives) - negatives / 2  # ties count half
-    return float(positives @ lower_negatives / (n_positive * n_negative))
+    lower, not_higher = (np.searchsorted(negatives, positives, side) for side in ("left", "right"))
+    return float((lower + not_higher).mean() / (2 * negatives.size))  # ties count half
 
 
-def _dice(kept: int, total: int, missed: int, predicted: np.ndarray, true: np.ndarray) -> float:
-    """Dice with a labelling of the band; the other counts are of voxels beyond it: in both, in the mask, in the
-    reference.
-    """
-    size = total + missed + int(np.count_nonzero(predicted)) + int(np.count_nonzero(true))
-    return 2 * (kept + int(np.count_nonzero(predicted & true))) / size if size else math.nan
+def _dice(predicted: np.ndarray, true: np.ndarray, mask_beyond: np.ndarray, true_beyond: np.ndarray) -> float:
+    """Dice of a labelling of the band, together with the mask and the reference beyond it."""
+    both = np.count_nonzero(predicted & true) + np.count_nonzero(mask_beyond & true_beyond)
+    size = sum(map(np.count_nonzero, (predicted, true, mask_beyond, true_beyond)))
+    return 2 * both / size if size else math.nan

@@ -1,5 +1,4 @@
-"""The neighbourhood of each region of an initial mask: its part of the volume, depths in mm, and which region a voxel
-is nearest to.
+"""The neighbourhood of each region of an initial mask: its part of the volume, and depths in mm.
 
 Arrays are (z, y, x), spacings likewise. A depth is positive inside the region and negative outside: the distance in mm
 to the centre of the nearest voxel of the other side, as two exact Euclidean distance transforms give it.
@@ -7,6 +6,7 @@ to the centre of the nearest voxel of the other side, as two exact Euclidean dis
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +14,12 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from nnunet_weak.priors.prior import UNINFORMATIVE, Array, Option, PriorInput, Probability
+
+logger = logging.getLogger(__name__)
+
+SHELL = Option(6.0, 1e-3, 1000, "mm around the mask's boundary that its surroundings are learned from")
+REACH = Option(20.0, 1e-3, 10000, "mm from the mask beyond which P is 0")
 _MOST_SAMPLES = 2_000_000
 
 
@@ -31,7 +37,7 @@ class Neighbourhood:
     """
 
     label: int
-    intensities: np.ndarray
+    intensities: Array
     inside: np.ndarray
     depth_mm: np.ndarray
     defined: np.ndarray | None
@@ -44,55 +50,42 @@ class Neighbourhood:
             chosen &= self.defined
         return chosen
 
+    def uninformative(self, reason: str) -> Probability:
+        """0.5 everywhere, with a warning."""
+        logger.warning("Boundary prior of region %d is %g everywhere: %s.", self.label, UNINFORMATIVE, reason)
+        return np.full(self.intensities.shape, UNINFORMATIVE, dtype=np.float32)
+
 
 def prior_by_region(
-    array: np.ndarray,
-    labels: np.ndarray,
-    region: np.ndarray | None,
-    spacing_mm: tuple[float, ...],
-    reach_mm: float,
-    model: Callable[[Neighbourhood], np.ndarray],
-) -> np.ndarray:
-    """Give every voxel the prior of the region of the mask it is in or nearest to, and 0 beyond the reach of all of
-    them.
+    prior_around: Callable[..., Probability], case: PriorInput, *, reach_mm: float, **options: float
+) -> Probability:
+    """Give every voxel the prior of the region of the mask it is in or nearest to, and 0 beyond the reach of all.
 
-    For one region, everything else is outside: the background and the other regions alike.
-
-    Args:
-        array: Intensities, (z, y, x).
-        labels: Initial mask, 0 = background, k = region k.
-        region: What `filled_nonzero_region` returned.
-        spacing_mm: Voxel size, (z, y, x).
-        reach_mm: Farther away from every region P is 0.
-        model: Makes P in one neighbourhood; may leave anything beyond `reach_mm`.
-
-    Returns:
-        P in float32.
+    For one region, everything else is outside: the background and the other regions alike. `prior_around` makes P in a
+    `Neighbourhood` with the same options, and may leave anything beyond the reach.
     """
-    prior = np.zeros(array.shape, dtype=np.float32)
-    boxes = {index + 1: box for index, box in enumerate(ndimage.find_objects(labels)) if box is not None}
-    # In 254ths of the reach: a quarter of the memory, and ties are broken by a hair's breadth only. One region needs
-    # none of it.
-    nearest = np.full(array.shape, 255, dtype=np.uint8) if len(boxes) > 1 else None
+    assert case.labels is not None
+    prior = np.zeros(case.labels.shape, dtype=np.float32)
+    boxes = {index + 1: box for index, box in enumerate(ndimage.find_objects(case.labels)) if box is not None}
+    # In 254ths of the reach: a quarter of the memory, and only nearly equal distances tie. One region needs none of it.
+    nearest = np.full(prior.shape, 255, dtype=np.uint8) if len(boxes) > 1 else None
     for label, box in boxes.items():
         part = tuple(
             slice(max(0, side.start - int(reach_mm / step) - 1), side.stop + int(reach_mm / step) + 1)
-            for side, step in zip(box, spacing_mm, strict=True)
+            for side, step in zip(box, case.spacing_mm, strict=True)
         )
-        inside = labels[part] == label
-        depth_mm = signed_depth_mm(inside, spacing_mm)
-        around = Neighbourhood(
-            label, array[part], inside, depth_mm, None if region is None else region[part], spacing_mm
-        )
+        inside = case.labels[part] == label
+        depth_mm = signed_depth_mm(inside, case.spacing_mm)
+        defined = None if case.nonzero is None else case.nonzero[part]
+        around = Neighbourhood(label, case.intensities[part], inside, depth_mm, defined, case.spacing_mm)
         own = depth_mm >= -reach_mm
-        local_prior = model(around)
+        values = prior_around(around, reach_mm=reach_mm, **options)
         if nearest is not None:
-            away = np.minimum(np.maximum(-depth_mm, 0), reach_mm) * (254 / reach_mm)
-            away = np.ceil(away).astype(np.uint8)
+            away = np.ceil(np.clip(-depth_mm, 0, reach_mm) * (254 / reach_mm)).astype(np.uint8)
             own &= away < nearest[part]
             np.copyto(nearest[part], away, where=own)
         del around, depth_mm  # before the pages of `prior` are touched for the first time
-        np.copyto(prior[part], local_prior, where=own)
+        np.copyto(prior[part], values, where=own)
     return prior
 
 
@@ -103,25 +96,20 @@ def regular_choice(chosen: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def signed_depth_mm(inside: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """Distance in mm to the nearest voxel of the other side, positive inside; plus or minus infinity where there is no
-    other side.
-    """
+    """Distance in mm to the nearest voxel of the other side, positive inside; infinite where there is none."""
     if not inside.any() or inside.all():
         return np.full(inside.shape, np.inf if inside.any() else -np.inf, dtype=np.float32)
-    depth = sitk.GetArrayFromImage(_distance_to(~inside, spacing_mm))
-    np.maximum(depth, 0, out=depth)
-    outward = _distance_to(inside, spacing_mm)
-    view = sitk.GetArrayViewFromImage(outward)
-    for z in range(len(depth)):
-        depth[z] -= np.maximum(view[z], 0)
-    return depth
+    depth_mm = _distance_to(~inside, spacing_mm)
+    depth_mm -= _distance_to(inside, spacing_mm)
+    return depth_mm
 
 
-def _distance_to(target: np.ndarray, spacing_mm: tuple[float, ...]) -> sitk.Image:
-    """Distance to the nearest voxel of `target`; negative in it.
+def _distance_to(target: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Distance to the nearest voxel of `target`, 0 in it; ten times as fast as scipy's.
 
-    There the filter counts to the target's border voxels, so only the positive part is the exact distance.
+    Inside, the filter's negative distances count to border voxels, so only the positive part is exact.
     """
     image = sitk.GetImageFromArray(target.view(np.uint8))
     image.SetSpacing(spacing_mm[::-1])
-    return sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    return np.maximum(sitk.GetArrayViewFromImage(distance), 0)

@@ -1,14 +1,14 @@
 """Let a fitted surface follow the image between its points.
 
-The points lie on the boundary, so the image across the surface at the points shows what the boundary looks like.
-Elsewhere the surface is shifted along its normals to where the image looks most like that:
+The points lie on the boundary, so the image across the surface at the points shows its appearance.
+Elsewhere the surface is shifted along its normals to the place of most similar appearance:
 
 1. Intensity profiles along the normals: at the points, and at sites all over the surface. The profile expected at a
-site is
-   the mean over the points near it; how well points predict each other (leave one out) says how far to trust it.
+   site is the mean over the points near it; how well points predict each other (leave one out) says how far to trust
+   it.
 2. Each site's shift has a likelihood from its profile and a prior from the fit: the surface is the mean of a Gaussian
    process, which has no variance at the points and most of it far from them.
-3. The shifts are smoothed by that process: points hold the surface, and what the image says is taken with caution,
+3. The shifts are smoothed by that process: points hold the surface, and the evidence of the image is discounted,
    because neighbouring sites see the same edge and are not independent witnesses.
 
 Not part of the Weak-Net paper, and off unless asked for, because it depends on the object. IoU of the template from 25
@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.distance import cdist
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.surface.fit import SurfaceFit, single_blas_thread
+from nnunet_weak.surface.fit import SUBDIVISIONS, SurfaceFit, single_blas_thread
 from nnunet_weak.surface.mesh import closest_points, icosphere, signed_volume, surface_area, vertex_normals
 from nnunet_weak.surface.point_checks import distinct_points
 from nnunet_weak.surface.rasterise import world_to_index
@@ -48,6 +48,7 @@ _ROUNDS = 3
 _RIDGE = 1e-3
 
 
+@single_blas_thread()
 def follow_image(fit: SurfaceFit, points_mm: ArrayLike, image: sitk.Image) -> SurfaceFit:
     """Shift a surface along its normals towards image edges that look like those at the points.
 
@@ -68,59 +69,53 @@ def follow_image(fit: SurfaceFit, points_mm: ArrayLike, image: sitk.Image) -> Su
             "Image evidence is for surfaces fitted from the sphere (remedy: leave out --template or --follow-image)"
         )
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InvalidInputError(
-            f"Image evidence needs a scalar 3D image; got {image.GetDimension()} dimensions with "
-            f"{image.GetNumberOfComponentsPerPixel()} components. Give one channel."
-        )
+        raise InvalidInputError("Image evidence needs a scalar 3D image (remedy: give one channel)")
     given = np.asarray(points_mm, dtype=float)
     points = given[distinct_points(given)]
     sampler = _Sampler.of(image, fit.vertices_mm)
-    subdivisions = int(round(np.log2((len(fit.vertices_mm) - 2) / 10) / 2))
-    with single_blas_thread():
-        prior = _Prior.of(fit.surface, fit.frame.scale_mm, np.asarray(icosphere(subdivisions)[0]))
-        normals = vertex_normals(fit.vertices_mm, fit.faces)
-        shift = np.zeros(len(fit.vertices_mm))
-        for _ in range(_ROUNDS):
-            surface = fit.vertices_mm + shift[:, None] * normals
-            observed = _observe(sampler, points, surface, fit, normals, prior)
-            if observed is None:
-                return fit
-            shift = prior.posterior_mean(*observed)
+    prior = _Prior.of(fit.surface, fit.frame.scale_mm, icosphere(SUBDIVISIONS)[0])
+    normals = vertex_normals(fit.vertices_mm, fit.faces)
+    shift = np.zeros(len(fit.vertices_mm))
+    for _ in range(_ROUNDS):
+        surface = fit.vertices_mm + shift[:, None] * normals
+        observed = _observe(sampler, points, surface, fit, normals, prior)
+        if observed is None:
+            return fit
+        shift = prior.posterior_mean(*observed)
     vertices = fit.vertices_mm + shift[:, None] * normals
     volume = signed_volume(vertices, fit.faces)
     if not volume > 0:
         return fit
-    residuals = closest_points(given, vertices, fit.faces, n_rings=2).distance
+    residuals = closest_points(given, vertices, fit.faces).distance
     return replace(fit, vertices_mm=vertices, volume_mm3=volume, residuals_mm=residuals)
 
 
 @dataclass(frozen=True)
 class _Prior:
-    """Gaussian process of the shifts in mm, given that there is none at the points; sites are the first vertices."""
+    """Gaussian process of the vertices' shifts in mm, given that there is none at the points.
 
-    site_covariance: FloatArray
-    cross_covariance: FloatArray
+    The sites are the first vertices; covariance has the shape (V, sites).
+    """
+
+    covariance: FloatArray
 
     @classmethod
     def of(cls, surface: SphereMap, scale_mm: float, directions: FloatArray) -> _Prior:
         kernel = surface.kernel
         local = surface(surface.attachments)
         amplitude = float(np.vdot(local, surface.coefficients)) / local.size * scale_mm**2
-        sites = directions[: len(icosphere(_SITE_SUBDIVISIONS)[0])]
-        among_points = surface.matrix(_RIDGE)
-        explained = np.linalg.solve(np.linalg.cholesky(among_points), kernel(surface.attachments @ directions.T))
-        at_sites = explained[:, : len(sites)]
-        cross = amplitude * (kernel(directions @ sites.T) - explained.T @ at_sites)
-        return cls(cross[: len(sites)], cross)
+        sites = len(icosphere(_SITE_SUBDIVISIONS)[0])
+        among_points = np.linalg.cholesky(surface.matrix(_RIDGE))
+        explained = np.linalg.solve(among_points, kernel(surface.attachments @ directions.T))
+        return cls(amplitude * (kernel(directions @ directions[:sites].T) - explained.T @ explained[:, :sites]))
 
     @property
-    def site_variance(self) -> FloatArray:
-        return np.maximum(np.diag(self.site_covariance), 1e-9)
+    def site_covariance(self) -> FloatArray:
+        return self.covariance[: self.covariance.shape[1]]
 
     def posterior_mean(self, shifts: FloatArray, variances: FloatArray) -> FloatArray:
         """Shift of every vertex, given noisy shifts at the sites."""
-        noisy = self.site_covariance + np.diag(variances + 1e-9)
-        return self.cross_covariance @ np.linalg.solve(noisy, shifts)
+        return self.covariance @ np.linalg.solve(self.site_covariance + np.diag(variances + 1e-9), shifts)
 
 
 @dataclass(frozen=True)
@@ -159,9 +154,7 @@ def _observe(
     profile_offsets, shifts = np.arange(-half, half + 1) * step, np.arange(-band, band + 1) * step
 
     closest = closest_points(points, surface, fit.faces)
-    point_normals = np.einsum(
-        "nk,nkd->nd", closest.weights, vertex_normals(surface, fit.faces)[fit.faces[closest.face]]
-    )
+    point_normals = closest.interpolate(vertex_normals(surface, fit.faces), fit.faces)
     point_normals /= np.maximum(np.linalg.norm(point_normals, axis=1, keepdims=True), 1e-12)
     at_points = sampler.along(points, point_normals, profile_offsets)
     reach_mm = float(np.sqrt(surface_area(surface, fit.faces) / len(points)))
@@ -175,13 +168,13 @@ def _observe(
     windows = np.lib.stride_tricks.sliding_window_view(lines, len(profile_offsets), axis=1)
     log_likelihood = -_SAMPLE_WEIGHT * ((windows - expected[:, None]) ** 2).sum(axis=2) / (2 * mismatch)
 
-    variance = prior.site_variance
+    variance = np.maximum(np.diag(prior.site_covariance), 1e-9)
     posterior = log_likelihood - shifts**2 / (2 * variance[:, None])
     posterior = np.exp(posterior - posterior.max(axis=1, keepdims=True))
     posterior /= posterior.sum(axis=1, keepdims=True)
     mean = posterior @ shifts
     spread = posterior @ shifts**2 - mean**2 + step**2 / 12
-    # What the image adds to the prior, as a Gaussian: divide the prior out again.
+    # The likelihood of the image alone, as a Gaussian: divide the prior out again.
     precision = np.maximum(1 / spread - 1 / variance, 1e-6)
     return np.clip(mean / spread / precision, shifts[0], shifts[-1]), _SITE_VARIANCE_FACTOR / precision
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from nnunet_weak.surface.fit import FIRST_SMOOTHING, SMOOTHINGS, SurfaceFit, single_blas_thread
 from nnunet_weak.surface.mesh import closest_points
 from nnunet_weak.surface.mesh_template import MeshTemplate
-from nnunet_weak.surface.point_checks import checked_points, duplicate_warnings, stray_warnings
+from nnunet_weak.surface.point_checks import check_points, stray_warnings
 from nnunet_weak.surface.sphere_kernel import solve_bordered
 
 FloatArray = NDArray[np.float64]
@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 _TENSION, _PLATE = 5.0, 0.12
 
 
+@single_blas_thread()
 def fit_mesh(
     points_mm: ArrayLike, template: MeshTemplate, *, stiffness: float = 1.0, noise_mm: float = 0.0
 ) -> SurfaceFit:
@@ -38,24 +39,22 @@ def fit_mesh(
         InvalidInputError: too few distinct points, points in one plane or on one line, not finite, bad options.
     """
     given = np.asarray(points_mm, dtype=float)
-    points = checked_points(given, stiffness, noise_mm)
-    with single_blas_thread():
-        placed = template.placed(points)
-        energies = _TENSION + template.eigenvalues + _PLATE * stiffness * template.eigenvalues**2
-        basis = template.harmonics / np.sqrt(4 * np.pi * energies)
-        vertices, amplitude = placed, np.inf
-        for rho in SMOOTHINGS:
-            closest = closest_points(points, vertices, template.faces, template.rings)
-            corners = template.faces[closest.face]
-            attached = np.einsum("nk,nkm->nm", closest.weights, basis[corners])
-            wanted = points - np.einsum("nk,nkd->nd", closest.weights, placed[corners])
-            kernel = attached @ attached.T
-            # As in the sphere's fit: the displacement is the mean of a Gaussian process of covariance amplitude * K.
-            largest = float(kernel.diagonal().max())
-            ridge = max(rho, min(noise_mm**2 / amplitude, FIRST_SMOOTHING)) * largest
-            coefficients, translation = solve_bordered(kernel, wanted, ridge)
-            amplitude = max(float(np.vdot(wanted, coefficients)) / wanted.size * largest, 1e-12)
-            vertices = placed + basis @ (attached.T @ coefficients) + translation
+    points, warnings = check_points(given, stiffness, noise_mm)
+    placed = template.placed(points)
+    energies = _TENSION + template.eigenvalues + _PLATE * stiffness * template.eigenvalues**2
+    basis = template.harmonics / np.sqrt(4 * np.pi * energies)
+    vertices, amplitude = placed, np.inf
+    for rho in SMOOTHINGS:
+        closest = closest_points(points, vertices, template.faces)
+        attached = closest.interpolate(basis, template.faces)
+        wanted = points - closest.interpolate(placed, template.faces)
+        kernel = attached @ attached.T
+        # As in the sphere's fit: the displacement is the mean of a Gaussian process of covariance amplitude * K.
+        largest = float(kernel.diagonal().max())
+        ridge = max(rho, min(noise_mm**2 / amplitude, FIRST_SMOOTHING)) * largest
+        coefficients, translation = solve_bordered(kernel, wanted, ridge)
+        amplitude = max(float(np.vdot(wanted, coefficients)) / wanted.size * largest, 1e-12)
+        vertices = placed + basis @ (attached.T @ coefficients) + translation
     matrix = attached @ attached.T + ridge * np.eye(len(points))
-    warnings = [*duplicate_warnings(given, points), *stray_warnings(points, matrix, coefficients, 1.0)]
-    return SurfaceFit.of(given, points, vertices, template.faces, template.rings, warnings)
+    warnings += stray_warnings(points, matrix, coefficients, 1.0)
+    return SurfaceFit.of(given, points, vertices, template.faces, warnings)

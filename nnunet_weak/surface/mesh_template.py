@@ -1,9 +1,8 @@
 """A mesh as the template instead of the sphere: an average organ, or any closed surface of the wanted shape.
 
 The sphere's energy is diagonal in spherical harmonics. On a mesh their place is taken by the eigenfunctions of its
-Laplace-Beltrami operator, scaled to the area of the unit sphere, so that the same weights mean the same stiffness. What
-is bent is not the surface itself but its displacement from the template: where there are no points, the template's
-shape stays.
+Laplace-Beltrami operator, scaled to the area of the unit sphere, so that the same weights mean the same stiffness. The
+energy is that of the displacement from the template: where there are no points, the template's shape stays.
 
     place the template on the points (rotation, scale, translation) -> attach each point to the closest place of the
     surface, solve for the displacement of least energy, repeat with less and less smoothing
@@ -20,7 +19,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +27,10 @@ from scipy.sparse import coo_matrix, csr_matrix, diags
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.surface.mesh import faces_around_vertices, signed_volume, surface_area
+from nnunet_weak.surface.mesh import signed_volume, surface_area
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -53,7 +52,6 @@ class MeshTemplate:
         harmonics: Values of the Laplace-Beltrami eigenfunctions at the vertices but for the constant one, of mean
             square 1 over the surface, shape (V, M).
         eigenvalues: On the mesh scaled to the area 4 pi, where a sphere has l (l + 1); ascending, shape (M,).
-        rings: `faces_around_vertices`.
     """
 
     name: str
@@ -61,7 +59,6 @@ class MeshTemplate:
     faces: IntArray
     harmonics: FloatArray
     eigenvalues: FloatArray
-    rings: IntArray
 
     @classmethod
     def of(cls, vertices: FloatArray, faces: IntArray, name: str = "template") -> MeshTemplate:
@@ -77,7 +74,7 @@ class MeshTemplate:
         centred = vertices - vertices.mean(axis=0)
         local = centred / np.linalg.norm(centred, axis=1).mean()
         harmonics, eigenvalues = _harmonics(local, faces, min(MODES, len(local) - 2))
-        return cls(name, local, faces, harmonics, eigenvalues, faces_around_vertices(faces, len(local)))
+        return cls(name, local, faces, harmonics, eigenvalues)
 
     def placed(self, points: FloatArray) -> FloatArray:
         """Vertices after the rotation, scale and translation that bring them closest to points on the surface.
@@ -86,19 +83,17 @@ class MeshTemplate:
         iterated closest points.
         """
         tree = cKDTree(self.vertices)
-        best: tuple[float, FloatArray] | None = None
-        for start in _axis_rotations(self.vertices, points):
-            rotation, scale = start, np.linalg.norm(points - points.mean(axis=0), axis=1).mean()
+        placements = []
+        for rotation in _axis_rotations(self.vertices, points):
             centre = points.mean(axis=0)
+            scale = float(np.linalg.norm(points - centre, axis=1).mean())
             for _ in range(_PLACING_ROUNDS):
                 _, nearest = tree.query((points - centre) @ rotation / scale)
                 rotation, scale, centre = _similarity(self.vertices[nearest], points)
             distance, _ = tree.query((points - centre) @ rotation / scale)
-            miss = float(scale * np.sqrt((distance**2).mean()))
-            if best is None or miss < best[0]:
-                best = miss, scale * self.vertices @ rotation.T + centre
-        assert best is not None
-        return best[1]
+            placements.append((scale * np.sqrt((distance**2).mean()), rotation, scale, centre))
+        _, rotation, scale, centre = min(placements, key=lambda placement: placement[0])
+        return scale * self.vertices @ rotation.T + centre
 
 
 @lru_cache(maxsize=4)
@@ -115,20 +110,17 @@ def read_template(path: Path) -> MeshTemplate:
         InvalidInputError: No such file, not a mesh, not one closed surface; PyVista is not installed.
     """
     if path.suffix.casefold() not in TEMPLATE_SUFFIXES:
-        raise InvalidInputError(
-            f"{path}: a template mesh ends in one of {', '.join(TEMPLATE_SUFFIXES)} (remedy: export it as one of these)"
-        )
+        endings = ", ".join(TEMPLATE_SUFFIXES)
+        raise InvalidInputError(f"{path}: a template mesh ends in one of {endings} (remedy: export it as one of these)")
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file (remedy: check the template's path)")
     try:
         import pyvista
-    except ImportError:
-        raise InvalidInputError(
-            f"{path}: template meshes are read by PyVista, which is not installed "
-            "(remedy: pip install 'nnunet_weak[mesh]')"
-        ) from None
-    try:
+
         surface = pyvista.read(path).extract_surface(algorithm=None).triangulate().clean()
+    except ImportError:
+        remedy = "pip install 'nnunet_weak[mesh]'"
+        raise InvalidInputError(f"{path}: needs PyVista, which is not installed (remedy: {remedy})") from None
     except Exception as error:  # every reader has its own exceptions
         raise InvalidInputError(f"{path}: cannot be read as a mesh: {error}") from error
     if surface.n_points == 0 or surface.n_cells == 0:
@@ -175,43 +167,31 @@ def _harmonics(vertices: FloatArray, faces: IntArray, count: int) -> tuple[Float
 
 def _laplacian(vertices: FloatArray, faces: IntArray) -> tuple[csr_matrix, FloatArray]:
     """Cotangent stiffness matrix and the area of each vertex."""
-    rows, columns, weights = [], [], []
-    lengths = np.zeros(len(faces))
+    adjacency = csr_matrix((len(vertices),) * 2)
     for corner in range(3):
-        i, j, k = faces[:, corner], faces[:, (corner + 1) % 3], faces[:, (corner + 2) % 3]
+        i, j, k = np.roll(faces, -corner, axis=1).T
         to_j, to_k = vertices[j] - vertices[i], vertices[k] - vertices[i]
-        lengths = np.linalg.norm(np.cross(to_j, to_k), axis=1)
-        cotangent = (to_j * to_k).sum(axis=1) / np.maximum(lengths, 1e-12)
-        rows += [j, k]
-        columns += [k, j]
-        weights += [cotangent / 2] * 2
-    values = np.concatenate(weights)
-    off_diagonal = coo_matrix(
-        (values, (np.concatenate(rows), np.concatenate(columns))), shape=(len(vertices),) * 2
-    ).tocsr()
-    mass: FloatArray = np.bincount(faces.ravel(), np.repeat(lengths / 6, 3), minlength=len(vertices)).astype(float)
-    return diags(np.asarray(off_diagonal.sum(axis=1)).ravel()) - off_diagonal, mass
+        twice_area = np.linalg.norm(np.cross(to_j, to_k), axis=1)
+        cotangent = (to_j * to_k).sum(axis=1) / np.maximum(twice_area, 1e-12)
+        adjacency += coo_matrix((cotangent / 2, (j, k)), shape=adjacency.shape).tocsr()
+    adjacency += adjacency.T
+    mass = np.bincount(faces.ravel(), np.repeat(twice_area / 6, 3), minlength=len(vertices)).astype(float)
+    return diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency, mass
 
 
-def _axis_rotations(vertices: FloatArray, points: FloatArray) -> list[FloatArray]:
-    """Rotations that lay the principal axes of the vertices on those of the points, in all 24 ways."""
+def _axis_rotations(vertices: FloatArray, points: FloatArray) -> FloatArray:
+    """Rotations that lay the principal axes of the vertices on those of the points, in all 24 ways; (24, 3, 3)."""
     own, theirs = (np.linalg.svd(cloud - cloud.mean(axis=0), full_matrices=False)[2] for cloud in (vertices, points))
     own[2] *= np.sign(np.linalg.det(own))
     theirs[2] *= np.sign(np.linalg.det(theirs))
-    turns = []
-    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
-        turn = np.eye(3)[list(order)] * np.array(signs)[:, None]
-        if np.linalg.det(turn) > 0:
-            turns.append(theirs.T @ turn @ own)
-    return turns
+    return theirs.T @ Rotation.create_group("O").as_matrix() @ own
 
 
 def _similarity(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float, FloatArray]:
     """Rotation R, scale s and translation t of least squares: target = s R source + t (Umeyama 1991)."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    centred = source - source_mean
-    u, singular, vt = np.linalg.svd((target - target_mean).T @ centred)
+    u, singular, vt = np.linalg.svd((target - target_mean).T @ (source - source_mean))
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = u * signs @ vt
-    scale = float((singular * signs).sum() / (centred**2).sum())
+    scale = float((singular * signs).sum() / ((source - source_mean) ** 2).sum())
     return rotation, scale, target_mean - scale * rotation @ source_mean

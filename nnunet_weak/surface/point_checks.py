@@ -1,4 +1,4 @@
-"""What points on a surface must be before a fit, and what to tell the annotator after it.
+"""Checks of surface points before a fit, and warnings for the annotator after it.
 
 Positions are LPS mm, rows of arrays of shape (N, 3).
 """
@@ -27,44 +27,46 @@ CLUMPED = 0.4
 STRAY, MIN_POINTS_FOR_STRAY = 12.0, 30
 
 
-def checked_points(given: FloatArray, stiffness: float, noise_mm: float, subdivisions: int = 4) -> FloatArray:
-    """Distinct points, or an error with everything that is wrong."""
+def check_points(given: FloatArray, stiffness: float, noise_mm: float) -> tuple[FloatArray, list[str]]:
+    """Distinct points, and warnings about repeated and few points.
+
+    Raises:
+        InvalidInputError: Bad options, or points that bound no volume; everything in one list.
+    """
     problems = Problems()
     if not (np.isfinite(stiffness) and stiffness > 0):
         problems.add("stiffness", f"must be a positive number; got {stiffness}", "use 1 for the default")
     if not (np.isfinite(noise_mm) and noise_mm >= 0):
         problems.add("noise_mm", f"must be 0 or a positive number of mm; got {noise_mm}", "use 0 for exact points")
-    if not 2 <= subdivisions <= 6:
-        problems.add("subdivisions", f"must be 2 to 6; got {subdivisions}", "use 4 for the default")
     if given.ndim != 2 or given.shape[1] != 3:
         problems.add("points", f"must be rows of three coordinates, shape (N, 3); got shape {given.shape}")
         problems.raise_if_any("Surface fit")
-    finite = np.isfinite(given).all(axis=1)
-    if not finite.all():
-        rows = ", ".join(str(row) for row in np.flatnonzero(~finite)[:10])
-        problems.add("points", f"{(~finite).sum()} of {len(given)} are not finite (rows {rows})", "remove or redo them")
+    infinite = np.flatnonzero(~np.isfinite(given).all(axis=1))
+    if infinite.size:
+        rows = ", ".join(map(str, infinite[:10]))
+        problems.add("points", f"{infinite.size} of {len(given)} are not finite (rows {rows})", "remove or redo them")
     points = given[distinct_points(given)]
+    repeated = len(given) - infinite.size - len(points)
+    repeats = f"{repeated} of {len(given)} points repeat another one within {DUPLICATE_DISTANCE_MM} mm and count once."
     if len(points) < MIN_POINTS:
-        doubles = len(given) - len(points)
+        what = f"a closed surface needs at least {MIN_POINTS} distinct points; got {len(points)}"
+        remedy = f"click at least {RECOMMENDED_POINTS} points all around the object, its tips first"
+        problems.add("points", f"{what}. {repeats}" if repeated else what, remedy)
+    elif (extent := np.linalg.svd(points - points.mean(axis=0), compute_uv=False))[2] < MIN_FLATNESS * extent[0]:
+        shape = "on one line" if extent[1] < MIN_FLATNESS * extent[0] else "in one plane"
+        extents = ", ".join(f"{value:.3g}" for value in extent)
         problems.add(
             "points",
-            f"a closed surface needs at least {MIN_POINTS} distinct points; got {len(points)}"
-            + (f" ({doubles} more repeat them within {DUPLICATE_DISTANCE_MM} mm or are not finite)" if doubles else ""),
-            f"click at least {RECOMMENDED_POINTS} points all around the object, its tips first",
+            f"all {len(points)} lie {shape} (extents {extents} mm, root sum of squares; the smallest must be at least "
+            f"{MIN_FLATNESS:.0%} of the largest), so they bound no volume",
+            "click on several slices, or in more than one of the three views",
         )
-    else:
-        extent = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-        if extent[2] < MIN_FLATNESS * extent[0]:
-            shape = "on one line" if extent[1] < MIN_FLATNESS * extent[0] else "in one plane"
-            problems.add(
-                "points",
-                f"all {len(points)} lie {shape} (extents {extent[0]:.3g}, {extent[1]:.3g}, {extent[2]:.3g} mm, root "
-                f"sum of squares; the smallest must be at least {MIN_FLATNESS:.0%} of the largest), so they bound no "
-                f"volume",
-                "click on several slices, or in more than one of the three views",
-            )
     problems.raise_if_any("Surface fit")
-    return points
+    warnings = [repeats] if repeated else []
+    if len(points) < RECOMMENDED_POINTS:
+        rule = f"{RECOMMENDED_POINTS} or more are better."
+        warnings.append(f"Only {len(points)} distinct points: the surface is a rough guess. {rule}")
+    return points, warnings
 
 
 def distinct_points(points_mm: FloatArray) -> NDArray[np.int64]:
@@ -80,28 +82,14 @@ def distinct_points(points_mm: FloatArray) -> NDArray[np.int64]:
     return np.array([row for number, row in enumerate(rows) if number not in dropped], dtype=np.int64)
 
 
-def duplicate_warnings(given: FloatArray, points: FloatArray) -> list[str]:
-    """Say which points do not count, and that few are few."""
-    warnings = []
-    if len(points) < len(given):
-        warnings.append(
-            f"{len(given) - len(points)} of {len(given)} points repeat another one within {DUPLICATE_DISTANCE_MM} mm "
-            f"and count once."
-        )
-    if len(points) < RECOMMENDED_POINTS:
-        warnings.append(
-            f"Only {len(points)} distinct points: the surface is a rough guess. {RECOMMENDED_POINTS} or more are "
-            f"better."
-        )
-    return warnings
-
-
 def stray_warnings(points: FloatArray, matrix: FloatArray, coefficients: FloatArray, scale_mm: float) -> list[str]:
-    """Name points far from where the others would put them: left out one at a time, in closed form.
+    """Name points that lie far from where the surface through all others would put them.
+
+    For a solve with a kernel matrix, leaving out point i moves the surface there by c_i / (K^-1)_ii.
 
     Args:
         points: LPS mm, shape (N, 3).
-        matrix: Of the solve for the surface, smoothing included, shape (N, N).
+        matrix: Kernel matrix with smoothing on the diagonal, shape (N, N).
         coefficients: Its solution, shape (N, 3).
         scale_mm: Unit of the frame in which it was solved.
     """
@@ -109,31 +97,28 @@ def stray_warnings(points: FloatArray, matrix: FloatArray, coefficients: FloatAr
         return []
     apart_mm = np.linalg.norm(coefficients / np.diag(np.linalg.inv(matrix))[:, None], axis=1) * scale_mm
     stray = np.flatnonzero(apart_mm > STRAY * np.median(apart_mm))
-    if not len(stray):
+    if not stray.size:
         return []
-    named = ", ".join(
-        "(" + ", ".join(f"{value:.1f}" for value in points[row]) + f") by {apart_mm[row]:.1f} mm" for row in stray[:10]
-    )
+    named = ", ".join(f"{_place(points[row])} by {apart_mm[row]:.1f} mm" for row in stray[:10])
     return [f"{len(stray)} of {len(points)} points disagree with the others, LPS mm: {named}. Check for stray clicks."]
 
 
 def spread_warnings(points: FloatArray, area: float, gap_location: FloatArray, gap: float) -> list[str]:
     """Say where clicks are missing, if the largest gap is wide for so many points."""
     spacing = float(np.sqrt(area / len(points)))
-    place = "(" + ", ".join(f"{value:.1f}" for value in gap_location) + ")"
     warnings = []
     if gap > WIDE_GAP * spacing:
         warnings.append(
-            f"Points are missing on one side: the surface at {place} LPS mm is {gap:.1f} mm from the nearest point, "
-            f"while {len(points)} evenly spread points would leave at most about {spacing:.1f} mm. Add points there "
-            f"first."
+            f"Points are missing on one side: the surface at {_place(gap_location)} LPS mm is {gap:.1f} mm from the "
+            f"nearest point, while {len(points)} evenly spread points would leave at most about {spacing:.1f} mm. Add "
+            f"points there first."
         )
     ratio = spacing_ratio(points, area)
     if ratio < CLUMPED:
         warnings.append(
             f"Points are clumped: the nearest neighbour is on average {ratio * spacing:.1f} mm away, {ratio:.0%} of "
             f"what the area allows; the surface was stiffened. Tips and extremes first, then fill gaps; the widest is "
-            f"at {place} LPS mm."
+            f"at {_place(gap_location)} LPS mm."
         )
     return warnings
 
@@ -142,3 +127,7 @@ def spacing_ratio(points: FloatArray, area: float) -> float:
     """Mean distance to the nearest other point, relative to the side of each point's share of the area."""
     distances, _ = cKDTree(points).query(points, k=2)
     return float(distances[:, 1].mean() / np.sqrt(area / len(points)))
+
+
+def _place(point: FloatArray) -> str:
+    return "(" + ", ".join(f"{value:.1f}" for value in point) + ")"

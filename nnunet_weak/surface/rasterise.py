@@ -13,7 +13,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
+from nnunet_weak.images.read import with_geometry_of
+
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 # Added to the vertices so that no vertex, edge or face goes exactly through a voxel centre; in voxels, distinct per
 # axis.
@@ -29,13 +32,11 @@ def rasterise(vertices_mm: ArrayLike, faces: ArrayLike, reference_image: sitk.Im
         reference_image: 3D image that gives the grid; its values are not used.
 
     Returns:
-        A uint8 image, 1 inside. What reaches beyond the image is cut off; the mask may be empty.
+        A uint8 image, 1 inside. Parts beyond the image are cut off; the mask may be empty.
     """
     index_vox = world_to_index(np.asarray(vertices_mm, dtype=float), reference_image)
     mask = rasterise_index(index_vox, np.asarray(faces, dtype=np.int64), reference_image.GetSize())
-    image = sitk.GetImageFromArray(mask)
-    image.CopyInformation(reference_image)
-    return image
+    return with_geometry_of(mask, reference_image)
 
 
 def world_to_index(points_mm: FloatArray, image: sitk.Image) -> FloatArray:
@@ -45,7 +46,7 @@ def world_to_index(points_mm: FloatArray, image: sitk.Image) -> FloatArray:
     return np.linalg.solve(matrix, (points_mm - np.array(image.GetOrigin())).T).T
 
 
-def rasterise_index(vertices_vox: FloatArray, faces: NDArray[np.int64], size: tuple[int, ...]) -> NDArray[np.uint8]:
+def rasterise_index(vertices_vox: FloatArray, faces: IntArray, size: tuple[int, ...]) -> NDArray[np.uint8]:
     """Mask of shape (z, y, x) of a mesh given in continuous voxel indices (x, y, z), on a grid of `size` (x, y, z)."""
     mask = np.zeros(size[::-1], dtype=np.uint8)
     box, inside = rasterise_box(vertices_vox, faces, size)
@@ -54,7 +55,7 @@ def rasterise_index(vertices_vox: FloatArray, faces: NDArray[np.int64], size: tu
 
 
 def rasterise_box(
-    vertices_vox: FloatArray, faces: NDArray[np.int64], size: tuple[int, ...]
+    vertices_vox: FloatArray, faces: IntArray, size: tuple[int, ...]
 ) -> tuple[tuple[slice, slice, slice], NDArray[np.bool_]]:
     """As `rasterise_index`, only the part of the grid that the mesh reaches: where that is (z, y, x), and its mask."""
     vertices = vertices_vox + _TIE_BREAK_VOX
@@ -76,8 +77,8 @@ def rasterise_box(
 
 
 def _crossings(
-    vertices: FloatArray, faces: NDArray[np.int64], extent: NDArray[np.int64]
-) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int8]]:
+    vertices: FloatArray, faces: IntArray, extent: IntArray
+) -> tuple[FloatArray, IntArray, NDArray[np.int8]]:
     """Where rays along x through the voxel centres (y, z) cross the mesh: x, ray number z * ny + y, direction."""
     corners = vertices[faces]
     plane = corners[:, :, 1:]
@@ -90,10 +91,8 @@ def _crossings(
     y = low[face, 0] + within % np.maximum(shape[face, 0], 1)
     z = low[face, 1] + within // np.maximum(shape[face, 0], 1)
 
-    opposite_edges = ((1, 2), (2, 0), (0, 1))
-    edge_values, left_of = zip(
-        *(_edge_function(plane[:, start], plane[:, end], face, y, z) for start, end in opposite_edges), strict=True
-    )
+    edges = [_edge_function(plane[:, i], plane[:, j], face, y, z) for i, j in ((1, 2), (2, 0), (0, 1))]
+    edge_values, left_of = zip(*edges, strict=True)
     left = np.stack(left_of)
     crossed = left.all(axis=0) | ~left.any(axis=0)
     weights = np.stack(edge_values)[:, crossed]
@@ -105,7 +104,7 @@ def _crossings(
 
 
 def _edge_function(
-    start: FloatArray, end: FloatArray, face: NDArray[np.int64], y: NDArray[np.int64], z: NDArray[np.int64]
+    start: FloatArray, end: FloatArray, face: IntArray, y: IntArray, z: IntArray
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Twice the signed area of (start, end, ray), and whether the ray is left of the edge.
 

@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.optimize import minimize
+from scipy.special import eval_legendre
 
-MAX_DEGREE = 50
+DEGREES = np.arange(1.0, 51.0)
 _TABLE_INTERVALS = 8192
 
 FloatArray = NDArray[np.float64]
@@ -50,14 +51,8 @@ class SphereKernel:
 
     @classmethod
     def from_degree_energies(cls, energies: FloatArray) -> SphereKernel:
-        """Sum the Legendre series.
-
-        Args:
-            energies: e_l for l = 1..50, each > 0.
-        """
-        degrees = np.arange(1, MAX_DEGREE + 1)
-        series = (2 * degrees + 1) / (4 * np.pi) / energies
-        table = series @ _legendre_table()
+        """Sum the Legendre series of e_l > 0, l = 1..50."""
+        table = (2 * DEGREES + 1) / (4 * np.pi) / energies @ _legendre_table()
         return cls(values=table, steps=np.append(np.diff(table), 0.0), at_zero_angle=float(table[-1]))
 
     def __call__(self, cosines: FloatArray) -> FloatArray:
@@ -100,15 +95,9 @@ class SphereMap:
 
 
 def solve_map(kernel: SphereKernel, attachments: FloatArray, points: FloatArray, rho: float) -> SphereMap:
-    """Least-energy map that takes each attachment to its point, up to smoothing.
+    """Least-energy map that takes each attachment to its point, up to smoothing rho relative to K(1).
 
-    Solves [[K + rho K(1) I, 1], [1', 0]] [C; t] = [P; 0].
-
-    Args:
-        kernel: Green's function of the energy.
-        attachments: unit vectors, shape (N, 3).
-        points: where they should go, shape (N, 3).
-        rho: smoothing relative to K(1); 0 would interpolate.
+    Solves [[K + rho K(1) I, 1], [1', 0]] [C; t] = [P; 0]; attachments are unit vectors, (N, 3), as are the points.
     """
     matrix = kernel(attachments @ attachments.T)
     coefficients, translation = solve_bordered(matrix, points, rho * kernel.at_zero_angle)
@@ -121,16 +110,7 @@ def optimise_attachments(
     """Slide the attachments on the sphere so that the energy of the map through the points becomes smallest.
 
     The energy at the optimal map is trace(P'C); its derivative by u_i is -2 sum_j <c_i, c_j> K'(<u_i, u_j>) u_j.
-
-    Args:
-        kernel: Green's function of the energy.
-        attachments: where to start, unit vectors of shape (N, 3).
-        points: shape (N, 3).
-        rho: smoothing relative to K(1).
-        iterations: at most so many steps of L-BFGS.
-
-    Returns:
-        Unit vectors of shape (N, 3).
+    Arguments as of `solve_map`; at most so many iterations of L-BFGS. Returns unit vectors, (N, 3).
     """
     n_points = len(points)
     ridge = rho * kernel.at_zero_angle
@@ -148,19 +128,14 @@ def optimise_attachments(
         gradient /= norm
         return float(np.vdot(points, coefficients)), gradient.ravel()
 
-    result = minimize(
-        energy_and_gradient,
-        attachments.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": iterations, "maxcor": 10},
-    )
+    options = {"maxiter": iterations, "maxcor": 10}
+    result = minimize(energy_and_gradient, attachments.ravel(), jac=True, method="L-BFGS-B", options=options)
     free = result.x.reshape(n_points, 3)
     return free / np.linalg.norm(free, axis=1, keepdims=True)
 
 
 def solve_bordered(matrix: FloatArray, points: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
-    """Coefficients C and translation t of [[matrix + ridge I, 1], [1', 0]] [C; t] = [points; 0]; spoils `matrix`."""
+    """Solve [[matrix + ridge I, 1], [1', 0]] [C; t] = [points; 0] for coefficients and translation, in place."""
     n_points = len(points)
     matrix.flat[:: n_points + 1] += ridge
     right = np.empty((n_points, 4), order="F")
@@ -176,8 +151,4 @@ def solve_bordered(matrix: FloatArray, points: FloatArray, ridge: float) -> tupl
 @lru_cache(maxsize=1)
 def _legendre_table() -> FloatArray:
     """P_1..P_50 on the table's grid, shape (50, M + 1)."""
-    cosines = np.linspace(-1, 1, _TABLE_INTERVALS + 1)
-    rows = [np.ones_like(cosines), cosines]
-    for degree in range(1, MAX_DEGREE):
-        rows.append(((2 * degree + 1) * cosines * rows[-1] - degree * rows[-2]) / (degree + 1))
-    return np.stack(rows[1:])
+    return eval_legendre(DEGREES.astype(int)[:, None], np.linspace(-1, 1, _TABLE_INTERVALS + 1))

@@ -58,5 +58,7 @@ def test_chosen_by_name_value_or_region(tmp_path):
 def test_wrong_choices_are_told_together(tmp_path):
     found = read_dataset_json(write(tmp_path, {"background": 0, "liver": 1, "ignore": 3}))
     with pytest.raises(InvalidInputError, match="there are liver") as caught:
-        choose_labels(["kidney", "0", "3", "liver", "x=1=y", "liver=1"], found)
+        choose_labels(["kidney", "0", "3", "liver", "x=1=y", "1"], found)
     assert len(caught.value.problems) == 5
+    with pytest.raises(InvalidInputError, match="liver is given already"):
+        choose_labels(["liver", "liver=1"], found)

@@ -4,10 +4,13 @@ import pytest
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.evaluation import compare, evaluate_folders, summarise
 from nnunet_weak.evaluation.figures import slice_png
+from nnunet_weak.evaluation.folders import evaluate_folders
 from nnunet_weak.evaluation.labels import LabelScheme
+from nnunet_weak.evaluation.paired_tests import compare
+from nnunet_weak.evaluation.record import Evaluation
 from nnunet_weak.evaluation.report import report_html
+from nnunet_weak.evaluation.summary import summarise
 
 
 def image_of(value_at, size=(12, 20, 6), spacing=(1.5, 0.5, 4.0)):
@@ -34,10 +37,11 @@ def test_pictures_that_cannot_be_drawn_are_noted(tmp_path):
         "method": "new",
         "methods": {"new": str(tmp_path / "new")},
         "reference": str(tmp_path / "ref"),
+        "labels": labels,
         "nsd_tolerance_mm": 2.0,
     }
     none = compare(frame, "new", "new", "dice").iloc[:0]
-    page = report_html(frame, summarise(frame), none, settings, labels=labels, images=tmp_path / "images")
+    page = report_html(Evaluation(frame, summarise(frame), none, settings), tmp_path / "images")
     assert page.count("<figure>") == 5 + 1
     assert "b, organ &amp; rim: Dice 0.500: the image is not on the reference" in page
     assert "c, organ &amp; rim: Dice 0.500: no image in" in page

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from point_study import CENTRES, PointStudy, sphere_points
 
-from nnunet_weak.surface.mesh import icosphere, write_mesh
+from nnunet_weak.surface.mesh import icosphere, write_ply
 
 
 def test_a_missing_class_order_is_asked_for(study: PointStudy, capsys):
@@ -79,7 +79,7 @@ def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, cap
 def test_bad_templates_are_named(study: PointStudy, monkeypatch, capsys, templates, message):
     pytest.importorskip("pyvista")
     monkeypatch.chdir(study.folder)
-    write_mesh("ball.ply", *icosphere(3))
+    write_ply(study.folder / "ball.ply", *icosphere(3))
     study.points("case_0.csv", "liver")
     study.points("case_1.csv", "liver")
     assert study.convert("--classes", "liver", "--templates", *templates) != 0

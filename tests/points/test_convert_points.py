@@ -11,7 +11,7 @@ from point_study import CENTRES, RADIUS, PointStudy, ball, sphere_points
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset_conversion.points import main
 from nnunet_weak.points.inputs import find_point_files, names_of_hint
-from nnunet_weak.surface.mesh import icosphere, write_mesh
+from nnunet_weak.surface.mesh import icosphere, write_ply
 
 
 def test_templates_are_the_objects_and_the_first_class_wins(study: PointStudy, capsys):
@@ -120,7 +120,7 @@ def test_references_make_a_case_fully_annotated(study: PointStudy, capsys):
 def test_a_mesh_in_place_of_the_sphere(study: PointStudy):
     pytest.importorskip("pyvista")
     vertices, faces = icosphere(3)
-    write_mesh(study.folder / "ball.ply", vertices, faces)
+    write_ply(study.folder / "ball.ply", vertices, faces)
     for case in ("case_0", "case_1"):
         study.points(f"{case}.csv", "liver", "spleen")
     assert study.convert("--classes", "liver", "spleen", "--templates", f"liver={study.folder}/ball.ply") == 0

@@ -11,6 +11,7 @@ from scipy import ndimage
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.priors import PriorOptions, assess_in_band, boundary_prior
 from nnunet_weak.priors.neighbourhood import Neighbourhood, prior_by_region, signed_depth_mm
+from nnunet_weak.priors.prior import PriorInput, add_log_odds
 
 SPACING_XYZ = (0.8, 1.0, 2.0)
 SPACING = SPACING_XYZ[::-1]
@@ -100,6 +101,11 @@ def test_mask_weight_is_added_to_the_log_odds() -> None:
     np.testing.assert_allclose(log_odds, 0.7 * depth[at], atol=1e-3)
 
 
+def test_evidence_is_added_to_the_log_odds_and_certainty_can_be_overruled() -> None:
+    found = add_log_odds(np.array([0.5, 0.9, 0.0, 1.0], np.float32), np.array([np.log(3), -np.log(9), 30, -30]))
+    np.testing.assert_allclose(found, [0.75, 0.5, 1, 0], atol=1e-5)
+
+
 def test_beyond_the_reach_is_zero() -> None:
     image = np.random.default_rng(4).normal(100, 10, SHAPE).astype(np.float32)
     depth = signed_depth_mm(MASK, SPACING)
@@ -180,10 +186,11 @@ def test_voxels_belong_to_the_nearest_region() -> None:
     labels = np.zeros((1, 1, 12), dtype=np.uint8)
     labels[..., 1], labels[..., 9] = 1, 5
 
-    def model(around: Neighbourhood) -> np.ndarray:
+    def model(around: Neighbourhood, reach_mm: float) -> np.ndarray:
         return np.full(around.inside.shape, around.label / 10, dtype=np.float32)
 
-    prior = prior_by_region(np.ones(labels.shape), labels, None, (1.0, 1.0, 2.0), 6.0, model)
+    case = PriorInput(np.ones(labels.shape), (1.0, 1.0, 2.0), labels=labels)
+    prior = prior_by_region(model, case, reach_mm=6.0)
     # Distances to label 1 at x = 1 and to label 5 at x = 9, in steps of 2 mm, reach 6 mm; x = 5 is 8 mm away from both.
     np.testing.assert_allclose(prior[0, 0], [0.1, 0.1, 0.1, 0.1, 0.1, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
 
@@ -192,17 +199,14 @@ def test_touching_regions_keep_their_own_voxels() -> None:
     labels = np.zeros((2, 4, 9), dtype=np.uint8)
     labels[:, :, 2:5], labels[:, :, 5:8] = 2, 1
     prior = prior_by_region(
-        np.ones(labels.shape),
-        labels,
-        None,
-        SPACING,
-        10.0,
-        lambda around: np.full(around.inside.shape, around.label, dtype=np.float32),
+        lambda around, reach_mm: np.full(around.inside.shape, around.label, dtype=np.float32),
+        PriorInput(np.ones(labels.shape), SPACING, labels=labels),
+        reach_mm=10.0,
     )
     np.testing.assert_array_equal(prior[labels > 0], labels[labels > 0])
 
 
-def test_outside_the_image_teaches_nothing_and_gets_nothing() -> None:
+def test_outside_the_nonzero_region_nothing_is_learned_and_the_prior_is_0() -> None:
     rng = np.random.default_rng(7)
     image = np.where(TRUTH, 100, 60) + rng.normal(0, 5, SHAPE)
     image[:, :, :8] = 0
@@ -221,11 +225,11 @@ class TestDegenerateMasks:
     def test_mask_on_another_grid(self, kind: str) -> None:
         mask = _image(MASK)
         mask.SetOrigin((5, 0, 0))
-        with pytest.raises(InvalidInputError, match="not on the image's grid"):
+        with pytest.raises(InvalidInputError, match="not on the image.s grid"):
             boundary_prior(_image(np.ones(SHAPE, np.float32)), PriorOptions(kind=kind), mask=mask)
 
     def test_mask_of_fractions(self, kind: str) -> None:
-        with pytest.raises(InvalidInputError, match="whole numbers"):
+        with pytest.raises(InvalidInputError, match="whole numbers from 0"):
             boundary_prior(
                 _image(np.ones(SHAPE, np.float32)), PriorOptions(kind=kind), mask=_image(MASK.astype(np.float32))
             )
@@ -285,5 +289,5 @@ class TestFile:
     def test_none_given_or_not_wanted(self) -> None:
         with pytest.raises(InvalidInputError, match="needs a file"):
             boundary_prior(_image(np.ones((4, 6, 8))), PriorOptions(kind="file"))
-        with pytest.raises(InvalidInputError, match="kind 'otsu'"):
+        with pytest.raises(InvalidInputError, match="boundary prior .otsu."):
             boundary_prior(_image(np.ones((4, 6, 8))), PriorOptions(), prior_file=Path("p.nii.gz"))

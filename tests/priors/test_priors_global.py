@@ -11,8 +11,8 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from nnunet_weak.priors import PriorOptions, boundary_prior
-from nnunet_weak.priors.body import body_sample, filled_nonzero_region, otsu_threshold, regular_sample
-from nnunet_weak.priors.global_intensity import gradient_prior
+from nnunet_weak.priors.body import filled_nonzero_region, regular_sample, sample_body
+from nnunet_weak.priors.otsu import otsu_threshold
 
 SPACING = (0.5, 1.5, 3.0)
 
@@ -79,36 +79,36 @@ def test_unsigned_images_do_not_wrap_below_the_threshold(dtype: type) -> None:
 
 def test_air_is_no_part_of_the_statistics() -> None:
     # With air counted, Otsu would separate air from the body (near -480) and soft tissue would get a prior above 0.
-    body = body_sample(_ct(), None)
+    body = sample_body(_ct(), _ct(), None)
     assert body.min() > -300
     # Padding outside the scanner's circle, -3024 in some files, must not make air of -1000 a part of the body either.
     padded = _ct()
     padded[:, :, :2] = -3024
-    np.testing.assert_array_equal(body_sample(padded, None), body)
+    np.testing.assert_array_equal(sample_body(padded, padded, None), body)
 
 
 def test_air_of_magnetic_resonance_images_is_near_their_minimum() -> None:
     rng = np.random.default_rng(1)
     mri = rng.rayleigh(5, (6, 30, 30)).astype(np.float32)
     mri[:, 8:24, 8:24] = rng.normal(200, 30, (6, 16, 16))
-    share = body_sample(mri, None).size / mri.size
+    share = sample_body(mri, mri, None).size / mri.size
     assert share == pytest.approx((16 / 30) ** 2, rel=0.05)
 
 
 def test_cropped_ct_without_air_is_body_throughout() -> None:
     ct = _ct()[:, 4:16, 6:24]
     ct[:, :, :4] = -110  # fat
-    assert body_sample(ct, None).size == ct.size
+    assert sample_body(ct, ct, None).size == ct.size
 
 
 def test_air_of_normalised_images_is_near_their_minimum() -> None:
     normalised = np.full((4, 10, 10), -0.6, dtype=np.float32)
     normalised[:, 3:8, 3:8] = np.random.default_rng(9).uniform(0.5, 3, (4, 5, 5))
-    assert body_sample(normalised, None).size == 100
+    assert sample_body(normalised, normalised, None).size == 100
 
 
 def test_given_air_threshold_is_used() -> None:
-    assert body_sample(_ct(), None, air_threshold=500).min() == 1000
+    assert sample_body(_ct(), _ct(), None, air_threshold=500).min() == 1000
 
 
 @pytest.mark.parametrize("balance", [0.5, 0.1])
@@ -203,9 +203,9 @@ def test_gradient_is_per_mm_and_highest_on_the_edge() -> None:
 
 def test_gradient_does_not_depend_on_the_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.random.default_rng(5).normal(100, 10, (30, 12, 9)).astype(np.float32)
-    whole = gradient_prior(array, None, (1.0, 0.8, 0.7), 1.2, 99.5, None)
-    monkeypatch.setattr("nnunet_weak.priors.global_intensity._GRADIENT_SLAB_VOXELS", 4 * 12 * 9)
-    np.testing.assert_allclose(gradient_prior(array, None, (1.0, 0.8, 0.7), 1.2, 99.5, None), whole, atol=1e-5)
+    whole = _prior(array, kind="gradient", sigma_mm=1.2)
+    monkeypatch.setattr("nnunet_weak.priors.gradient._SLAB_VOXELS", 4 * 12 * 9)
+    np.testing.assert_allclose(_prior(array, kind="gradient", sigma_mm=1.2), whole, atol=1e-5)
 
 
 def test_gradient_of_a_single_slice() -> None:

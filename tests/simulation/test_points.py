@@ -40,7 +40,7 @@ def test_points_lie_on_the_surface_and_the_seed_decides(sampling: str) -> None:
     points = simulate_points(LABEL, 20, 2, sampling=sampling, seed=3)  # type: ignore[arg-type]
     assert points.points_mm.shape == (20, 3) and points.effort == 20
     vertices, faces = label_surface(LABEL, 2)
-    assert closest_points(points.points_mm, vertices, faces, n_rings=20).distance.max() < 1e-9
+    assert closest_points(points.points_mm, vertices, faces, n_faces=100).distance.max() < 1e-9
     again = simulate_points(LABEL, 20, 2, sampling=sampling, seed=3)  # type: ignore[arg-type]
     other = simulate_points(LABEL, 20, 2, sampling=sampling, seed=4)  # type: ignore[arg-type]
     np.testing.assert_array_equal(points.points_mm, again.points_mm)

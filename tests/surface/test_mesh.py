@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.surface.mesh import (
     closest_points,
     face_vectors,
@@ -13,7 +12,7 @@ from nnunet_weak.surface.mesh import (
     signed_volume,
     surface_area,
     vertex_normals,
-    write_mesh,
+    write_ply,
 )
 
 TETRAHEDRON = np.array([[0.0, 0, 0], [3, 0, 0], [0, 2, 0], [0, 0, 1]])
@@ -39,27 +38,16 @@ def test_icosphere(subdivisions: int) -> None:
 
 def test_closest_points_on_face_edge_corner_and_inside() -> None:
     points = np.array([[0.5, 0.4, -2.0], [1.5, -1.0, -1.0], [5.0, -1.0, -1.0], [0.1, 0.5, 0.2]])
-    found = closest_points(points, TETRAHEDRON, TETRAHEDRON_FACES, n_rings=4)
+    found = closest_points(points, TETRAHEDRON, TETRAHEDRON_FACES)
     np.testing.assert_allclose(found.distance, [2.0, np.sqrt(2), np.sqrt(6), 0.1])
-    np.testing.assert_allclose(found.position, [[0.5, 0.4, 0], [1.5, 0, 0], [3, 0, 0], [0, 0.5, 0.2]], atol=1e-12)
-    np.testing.assert_allclose(
-        np.einsum("nk,nkd->nd", found.weights, TETRAHEDRON[TETRAHEDRON_FACES[found.face]]), found.position
-    )
+    places = found.interpolate(TETRAHEDRON, TETRAHEDRON_FACES)
+    np.testing.assert_allclose(places, [[0.5, 0.4, 0], [1.5, 0, 0], [3, 0, 0], [0, 0.5, 0.2]], atol=1e-12)
 
 
-@pytest.mark.parametrize("ending", [".obj", ".ply", ".vtk"])
-def test_mesh_files_hold_every_vertex_and_face(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"surface{ending}"
-    write_mesh(path, TETRAHEDRON + 0.25, TETRAHEDRON_FACES)
-    text = path.read_text()
-    assert "SPACE=LPS" in text
-    first = 1 if ending == ".obj" else 0
-    prefix = "f" if ending == ".obj" else "3"
-    for face in TETRAHEDRON_FACES + first:
-        assert f"{prefix} {face[0]} {face[1]} {face[2]}" in text.splitlines()
-    assert sum("3.25 0.25 0.25" in line for line in text.splitlines()) == 1
-
-
-def test_unknown_mesh_ending_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"\.obj, \.ply, \.vtk"):
-        write_mesh(tmp_path / "surface.stl", TETRAHEDRON, TETRAHEDRON_FACES)
+def test_ply_holds_every_vertex_and_face_and_the_coordinate_system(tmp_path: Path) -> None:
+    path = tmp_path / "surface.ply"
+    write_ply(path, TETRAHEDRON + 0.25, TETRAHEDRON_FACES)
+    lines = path.read_text().splitlines()
+    assert "comment SPACE=LPS" in lines and lines.count("3.25 0.25 0.25") == 1
+    for a, b, c in TETRAHEDRON_FACES:
+        assert f"3 {a} {b} {c}" in lines

@@ -13,7 +13,7 @@ from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.simulation.points import farthest_points
 from nnunet_weak.surface.fit import fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
-from nnunet_weak.surface.mesh import face_vectors, icosphere, signed_volume, write_mesh
+from nnunet_weak.surface.mesh import face_vectors, icosphere, signed_volume, write_ply
 from nnunet_weak.surface.mesh_fit import fit_mesh
 from nnunet_weak.surface.mesh_template import MeshTemplate, read_template
 
@@ -96,7 +96,7 @@ def test_files_of_all_kinds_give_the_same_surface(tmp_path, bean, ending):
     pyvista = pytest.importorskip("pyvista")
     path = tmp_path / f"bean{ending}"
     surface = pyvista.PolyData.from_regular_faces(bean.vertices, bean.faces)
-    surface.save(path) if ending != ".obj" else write_mesh(path, bean.vertices, bean.faces)
+    surface.save(path)
     read = read_template(path)
     assert read.name == path.name and len(read.vertices) == len(bean.vertices)
     assert signed_volume(read.vertices, read.faces) == pytest.approx(signed_volume(bean.vertices, bean.faces), rel=1e-3)
@@ -107,7 +107,7 @@ def test_inside_out_fine_and_coarse_meshes_are_made_workable(tmp_path):
     for subdivisions, fewest, most in ((5, 4000, 5000), (2, 600, 1000)):
         vertices, faces = icosphere(subdivisions)
         path = tmp_path / f"sphere{subdivisions}.ply"
-        write_mesh(path, vertices * RADII, faces[:, ::-1])
+        write_ply(path, vertices * RADII, faces[:, ::-1])
         template = read_template(path)
         assert fewest <= len(template.vertices) <= most
         assert signed_volume(template.vertices, template.faces) > 0
@@ -127,12 +127,12 @@ def _twisted(vertices, faces):
 
 
 @pytest.mark.parametrize(
-    "spoil, message",
+    "make, message",
     [(_open, "it has holes"), (_two, "2 pieces"), (_twisted, "opposite directions")],
 )
-def test_what_is_no_closed_surface_is_refused(spoil, message):
+def test_open_or_inconsistent_surfaces_are_refused(make, message):
     with pytest.raises(InvalidInputError, match=message):
-        MeshTemplate.of(*spoil(*icosphere(2)), "liver.stl")
+        MeshTemplate.of(*make(*icosphere(2)), "liver.stl")
 
 
 def test_unreadable_files_are_refused(tmp_path):
