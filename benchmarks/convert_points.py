@@ -43,7 +43,7 @@ def make_inputs(folder: Path, size: tuple[int, int, int], cases: int, points: in
         image = sitk.GetImageFromArray((noise + 60 * inside).astype(np.int16))
         image.CopyInformation(label)
         sitk.WriteImage(image, str(folder / "images" / f"case_{case}.nii.gz"))
-        clicked = simulate_points(label, points, seed=case).points_mm
+        clicked = simulate_points(label, points, seed=case)
         write_points(folder / "points" / f"case_{case}.csv", PointSet((ObjectPoints(clicked, "organ"),)))
 
 

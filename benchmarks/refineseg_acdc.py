@@ -35,13 +35,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from nnunet_runs import Runs, add_run_options
+from planted_annotators import Confusion, draw_planted, transition_matrix_of
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from nnunet_weak.cli.reference_cases import appearing_folder
+from nnunet_weak.images.atomic import atomic_folder
 from nnunet_weak.images.read import with_geometry_of
-from nnunet_weak.simulation.planted import Confusion, draw_planted
-from nnunet_weak.simulation.rough_drawing import transition_matrix_of
+from nnunet_weak.simulation.drawings import drawn_counts
 
 LABELS = "RV=1 MYO=2 LV=3"
 DRAWN = f"--labels background=0 {LABELS} --blank 4"
@@ -140,16 +140,16 @@ class Benchmark(Runs):
         if name in ("coarse", "two"):
             self.make(
                 "drawings",
-                f"nnunet_weak_simulate_drawings --references train/labels --labels {LABELS} -o drawings --negative "
+                f"nnunet_weak_simulate_drawings --references train/labels --classes {LABELS} -o drawings --negative "
                 f"--annotators anna=typical ben=hasty --seed {self.arguments.seed} -np {self.arguments.np}",
             )
         train, planted = self.work / "train", self.work / "planted"
         if name == "planted" and not planted.exists():
-            with appearing_folder(planted) as folder:
+            with atomic_folder(planted) as folder:
                 plant_annotators(train / "labels", folder, self.arguments.seed)
         derived = train / "derived"
         if name == "scribbles_not" and not derived.exists():
-            with appearing_folder(derived) as folder:
+            with atomic_folder(derived) as folder:
                 derive_negatives(train / "scribbles", train / "labels", folder)
         return {
             "full": "--positive full=train/labels --references train/labels",
@@ -201,8 +201,8 @@ def plant_annotators(labels: Path, output: Path, seed: int) -> None:
                 seed=int(np.random.default_rng([seed, case, number]).integers(2**31)),
                 blank_share=0.3,
             )
-            counts[annotator] += drawing.counts
-            drawn = np.where(drawing.annotation == 0, 4, drawing.annotation.astype(np.int64) - 1).astype(np.uint8)
+            counts[annotator] += drawn_counts(drawing, truth, 4)
+            drawn = np.where(drawing == 0, 4, drawing.astype(np.int64) - 1).astype(np.uint8)
             (output / annotator).mkdir(exist_ok=True)
             sitk.WriteImage(with_geometry_of(drawn, image), str(output / annotator / path.name))
     matrices = {annotator: transition_matrix_of(count).tolist() for annotator, count in counts.items()}

@@ -47,7 +47,7 @@ class Benchmark(Runs):
         self.make(
             "scores.csv",
             "nnunet_weak_simulate_scores --references train/labels --masks train/masks --images train/images "
-            f"--regions {regions} --mm-per-point {self.arguments.mm_per_point} -o scores.csv -np {processes}",
+            f"--classes {regions} --mm-per-point {self.arguments.mm_per_point} -o scores.csv -np {processes}",
             show=True,
         )
         self.make(

@@ -35,7 +35,7 @@ from nnunet_weak.surface.image_evidence import follow_image
 from nnunet_weak.surface.rasterise import rasterise, world_to_index
 
 COUNTS = (10, 25, 50, 125, 250)
-SETTINGS: tuple[tuple[Sampling, float], ...] = (("spread", 0.0), ("random", 0.0), ("spread", 0.5))
+SETTINGS: tuple[tuple[Sampling, float], ...] = (("spread", 0.5), ("random", 0.5), ("spread", 0.0), ("random", 0.0))
 Template = Callable[[np.ndarray, sitk.Image, sitk.Image | None, float], np.ndarray]
 
 
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             scores: dict[str, list[float]] = {name: [] for name in methods}
             times: dict[str, list[float]] = {name: [] for name in methods}
             for seed, (label, image) in enumerate(cases):
-                points = simulate_points(label, count, sampling=sampling, noise_mm=noise_mm, seed=seed).points_mm
+                points = simulate_points(label, count, sampling=sampling, noise_mm=noise_mm, seed=seed)
                 truth = sitk.GetArrayFromImage(label) > 0
                 for name, template in methods.items():
                     begin = time.perf_counter()

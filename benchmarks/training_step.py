@@ -56,7 +56,7 @@ METHODS = {
         "Dataset518_StepsRefineSeg",
         ("nnUNetTrainerRefineSeg",),
         (
-            f"nnunet_weak_simulate_drawings --references {{p}}/labels --labels {LABELS} -o {{p}}/drawn --negative "
+            f"nnunet_weak_simulate_drawings --references {{p}}/labels --classes {LABELS} -o {{p}}/drawn --negative "
             "--annotators anna=typical",
             "nnunet_weak_convert_drawings --images {p}/images --positive anna={p}/drawn/positive_anna --negative "
             f"anna={{p}}/drawn/negative_anna --labels background=0 {LABELS} --blank 4 {{d}}",

@@ -5,12 +5,12 @@
 Files are named alike in both folders. Nothing is trained, chosen or calibrated on the held-out cases. Every label value
 of `--values` belongs to the one object, the Medical Segmentation Decathlon's hippocampus by default.
 
-For each number of points N: the stock trainer on the templates, Weak-Net with lambda = 0, Weak-Net, Weak-Net with
-trust, the stock trainer on slices whose outlines are as long in voxels as N points, and a second round: lambda = 0 on
-templates that follow the probabilities which the first such model has for the training images.
-Tables with paired tests and reports: WORK/evaluation_N*. With `--lambdas` and `--distances` those are varied for the
-first N, and the effect of gamma is measured: WORK/figure.png. That shows sensitivity; a value chosen from it is chosen
-on the held-out cases.
+For each number of points N, well-spread and random: the stock trainer on the templates, Weak-Net with lambda = 0,
+Weak-Net, Weak-Net with trust, the stock trainer on slices whose outlines are as long in voxels as N points, and a
+second round: lambda = 0 on templates that follow the probabilities which the first such model has for the training
+images. Tables with paired tests and reports: WORK/evaluation_N*. With `--lambdas` and `--distances` those are varied
+for the first N, and the effect of gamma is measured: WORK/figure.png. That shows sensitivity; a value chosen from it is
+chosen on the held-out cases.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import SimpleITK as sitk
 from nnunet_runs import Runs, add_run_options
 
 from nnunet_weak import trainers
-from nnunet_weak.cli.reference_cases import read_classes
+from nnunet_weak.simulation.references import read_classes
 
 WITHOUT_RECONSTRUCTION = "WeakNetNoReconstruction"
 METHODS = ("WeakNet", WITHOUT_RECONSTRUCTION, "WeakNetTrust")
@@ -40,7 +40,8 @@ def main() -> int:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--values", type=int, nargs="+", default=[1, 2], help="of the object in the labels")
     parser.add_argument("--points", type=int, nargs="+", default=[25, 125], help="on each object")
-    parser.add_argument("--noise-mm", type=float, default=0.0, help="of the clicks")
+    parser.add_argument("--noise-mm", type=float, default=0.5, help="of the clicks")
+    parser.add_argument("--sampling", nargs="+", default=["spread", "random"], help="of the clicks, table by table")
     parser.add_argument("--without-slices", action="store_true")
     parser.add_argument("--lambdas", nargs="*", default=[], help="for example 0.001 0.01 0.1 1 10")
     parser.add_argument("--distances", nargs="*", default=[], help="d in mm, for example 1 2 5 10")
@@ -51,28 +52,29 @@ def main() -> int:
     bench.as_channel_zero("test/images", "imagesTs")
     for part in ("train", "test"):
         write_objects(bench.work / part / "labels", bench.work / part / "objects", arguments.values)
-    for count in arguments.points:
-        bench.compare(count)
+    for sampling in arguments.sampling:
+        for count in arguments.points:
+            bench.compare(count, sampling)
     if arguments.lambdas or arguments.distances:
-        bench.vary(arguments.points[0])
+        bench.vary(arguments.points[0], arguments.sampling[0])
     return 0
 
 
 class Benchmark(Runs):
-    def compare(self, count: int) -> None:
+    def compare(self, count: int, sampling: str) -> None:
         """All methods from so many points, on the held-out cases."""
-        templates = self.templates(count)
+        templates = self.templates(count, sampling)
         first = {method: self.predicted(templates, method) for method in METHODS}
-        second = self.predicted(self.second_round(count), WITHOUT_RECONSTRUCTION)
+        second = self.predicted(self.second_round(count, sampling), WITHOUT_RECONSTRUCTION)
         predictions = {"second round": second, **first, "stock on templates": self.predicted(templates, "Stock")}
         if not self.arguments.without_slices:
             predictions["stock on slices"] = self.predicted(self.slices(count), "Stock")
         predictions["full supervision"] = self.predicted(self.full(), "Stock")
-        self.evaluate(predictions, "object=1", f"evaluation_N{count}", references="objects")
+        self.evaluate(predictions, "object=1", f"evaluation_N{count}_{sampling}", references="objects")
 
-    def vary(self, count: int) -> None:
+    def vary(self, count: int, sampling: str) -> None:
         """Dice on the held-out cases by lambda, d and gamma."""
-        templates = self.templates(count)
+        templates = self.templates(count, sampling)
         default, without = (self.predicted(templates, method) for method in METHODS[:2])
         trainer = trainers.nnUNetTrainerWeakNet
         curves = {
@@ -107,20 +109,21 @@ class Benchmark(Runs):
             rows.append(dice_by_threshold(np.log(probabilities), sitk.GetArrayFromImage(labels), GAMMAS))
         return dict(zip(GAMMAS, np.mean(rows, axis=0).tolist(), strict=True))
 
-    def second_round(self, count: int) -> str:
+    def second_round(self, count: int, sampling: str) -> str:
         """The data set of templates that follow the probabilities of the first round's model with lambda = 0."""
-        first, trainer = self.templates(count), f"nnUNetTrainer{WITHOUT_RECONSTRUCTION}_benchmark"
+        first, trainer = self.templates(count, sampling), f"nnUNetTrainer{WITHOUT_RECONSTRUCTION}_benchmark"
         images = f"nnUNet_raw/{self.folder(first)}/imagesTr"
         predicted = self.predict(first, trainer, f"{first}_training", save_probabilities=True, images=images)
-        return self.templates(count, f"SecondRound{count}", f"--follow-prediction {predicted}")
+        return self.templates(count, sampling, f"SecondRound{count}{sampling}", f"--follow-prediction {predicted}")
 
-    def templates(self, count: int, name: str = "", options: str = "") -> str:
+    def templates(self, count: int, sampling: str, name: str = "", options: str = "") -> str:
         """The data set of templates from so many points on each object."""
-        name, points, processes = name or f"Points{count}", f"points_N{count}", self.arguments.np
+        name, points = name or f"Points{count}{sampling}", f"points_N{count}_{sampling}"
+        processes = self.arguments.np
         self.make(
             points,
             f"nnunet_weak_simulate_points --references train/objects --classes object=1 -n {count} -o {points} "
-            f"--noise-mm {self.arguments.noise_mm:g} -np {processes}",
+            f"--noise-mm {self.arguments.noise_mm:g} --sampling {sampling} -np {processes}",
         )
         self.make(
             f"nnUNet_raw/{self.folder(name)}",

@@ -22,7 +22,7 @@ def main() -> int:
     demo.run("Phantoms: CT-like bones", f"nnunet_weak_make_phantoms {data} --cases 16 --test-cases 8")
     demo.run(
         "Two annotators draw roughly",
-        f"nnunet_weak_simulate_drawings --references {data}/labels --labels proximal=1 shaft=2 distal=3 -o {drawn} "
+        f"nnunet_weak_simulate_drawings --references {data}/labels --classes proximal=1 shaft=2 distal=3 -o {drawn} "
         "--annotators anna=typical ben=hasty --negative",
     )
     demo.run(

@@ -171,7 +171,7 @@ def drawings_dataset(workplace: Workplace) -> str:
     arguments = [
         "--references",
         str(phantoms / "labels"),
-        "--labels",
+        "--classes",
         "proximal=1",
         "shaft=2",
         "distal=3",

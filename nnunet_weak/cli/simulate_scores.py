@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.cli.reference_cases import files_by_case
+from nnunet_weak.cli.simulation import INPUT, OtherLabels, References, SimulationOptions, find_images
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.options import option, read_count, read_number
 
 if TYPE_CHECKING:
     from nnunet_weak.priors import BandAssessment
@@ -24,309 +23,178 @@ the rule, for each region of each case:
   type "none". Below, the type is "over" if at least three quarters of the wrong volume are too much, "under" if at most
   a quarter is, "both" in between.
   A region that neither the reference nor the mask shows gets no score.
+People do not score by a rule: --rater-sd and --wrong-errors add their errors. Exact scores (0 for both) flatter a
+method.
 
 examples:
-  nnunet_weak_simulate_scores --references labels --masks initial_masks --regions head=1 shaft=2 -o scores.csv
+  nnunet_weak_simulate_scores --references labels --masks initial_masks --classes head=1 shaft=2 -o scores.csv
   nnunet_weak_simulate_scores --references labelsTr --masks predictions --dataset-json dataset.json -o scores.csv
   Several labels that count as one, where the masks have 1 and the references 1 and 2:
-  nnunet_weak_simulate_scores --references labels --masks initial_masks --regions hippocampus=1,2 -o scores.csv
-  Three raters who are about half a point apart:
-  nnunet_weak_simulate_scores ... --raters 3 --rater-noise 0.5 --seed 1 -o scores.csv
+  nnunet_weak_simulate_scores --references labels --masks initial_masks --classes hippocampus=1,2 -o scores.csv
+  Three raters, each about half a point off:
+  nnunet_weak_simulate_scores ... --raters 3 --rater-sd 0.5 --seed 1 -o scores.csv
   Can SCORE help here? The AUC of each boundary prior near the masks' boundary says so, 0.5 being chance:
   nnunet_weak_simulate_scores ... --images images -o scores.csv
 """
 
 
-@dataclass(frozen=True)
-class _Job:
-    case: str
-    reference: Path
-    mask: Path
-    image: Path | None
-    regions: Mapping[str, tuple[int, ...]]
-    known_labels: frozenset[int] | None
-    mm_per_point: float
-    step: float
-    rater_noise: float
-    raters: int
-    seed: int
+def _read_step(text: str) -> float:
+    step = read_number("--step", text, most=5, above=True)
+    if abs(5 / step - round(5 / step)) > 1e-9:
+        raise InvalidInputError(f"--step {text}: does not divide the scale from 0 to 5 (remedy: 0.5 or 1, for example)")
+    return step
 
 
-@dataclass(frozen=True)
-class _Scored:
-    rows: list[dict[str, str | float]]
-    priors: Mapping[str, BandAssessment]
-    problems: tuple[str, ...] = ()
+@dataclass(frozen=True, kw_only=True)
+class ScoreSimulation(OtherLabels, SimulationOptions):
+    """How to score."""
+
+    command = "nnunet_weak_simulate_scores"
+    description = (
+        "Score automatic masks by comparing them with reference segmentations, and write what a human rater would: a "
+        "quality from 0 (unusable) to 5 (excellent) and an error type for each region. For benchmarks and teaching; "
+        "real scores need no reference."
+    )
+    epilog = _EPILOG
+
+    masks: Path = option(group=INPUT, metavar="DIR", help="masks to score; same file names, same grids")
+    images: Path | None = option(
+        default=None,
+        group=INPUT,
+        metavar="DIR",
+        help="also tell from the images (first channel) how well each boundary prior would guide the correction",
+    )
+    output: Path = option("-o", group=INPUT, metavar="FILE.csv", help="table: case,region,quality,error[,rater]")
+    mm_per_point: float = option(
+        default=0.5,
+        read=partial(read_number, "--mm-per-point", above=True),
+        metavar="MM",
+        help="mean distance of the surfaces that costs one point (default: %(default)s)",
+    )
+    step: float = option(
+        default=0.5, read=_read_step, metavar="POINTS", help="scores are multiples of this (default: %(default)s)"
+    )
+    rater_sd: float = option(
+        default=1.0,
+        read=partial(read_number, "--rater-sd"),
+        metavar="POINTS",
+        help="standard deviation of a rater's quality from the rule's (default: %(default)s)",
+    )
+    wrong_errors: float = option(
+        default=0.15,
+        read=partial(read_number, "--wrong-errors", most=1),
+        metavar="SHARE",
+        help="share of the error types that are one of the two wrong ones (default: %(default)s)",
+    )
+    raters: int = option(
+        default=1,
+        read=partial(read_count, "--raters"),
+        metavar="N",
+        help="number of raters; with several, a column names them (default: %(default)s)",
+    )
+
+    def __post_init__(self) -> None:
+        if self.raters > 1 and self.rater_sd == self.wrong_errors == 0:
+            raise InvalidInputError(
+                f"--raters {self.raters}: raters without errors would all say the same (remedy: --rater-sd 1)"
+            )
+
+    def check_output(self, *inputs: Path | None) -> None:
+        """Check that the table may be written."""
+        from nnunet_weak.images.outputs import check_output_file
+
+        inputs = (*inputs, self.masks, self.images)
+        header = b"case,region,quality,error"
+        check_output_file(self.output, overwrite=self.overwrite, inputs=inputs, begins_with=header)
+
+    def check_further(self, files: Mapping[str, Path], problems: Problems) -> None:
+        """Check the table to be written, and that each mask has a reference and an image."""
+        super().check_further(files, problems)
+        self.pair_files(files, problems)
+
+    def pair_files(
+        self, references: Mapping[str, Path], problems: Problems
+    ) -> dict[str, tuple[Path, Path, Path | None]]:
+        """Reference, mask and image of each case that has a mask; what is missing is noted."""
+        masks = find_images(self.masks, problems)
+        images = {} if self.images is None else find_images(self.images, problems)
+        # Names of an nnU-Net image folder end in the channel; the priors look at the first one.
+        images = {name.removesuffix("_0000"): path for name, path in images.items()} | dict(images)
+        for folder, kind, found in ((self.references, "reference", references), (self.images, "image", images)):
+            missing = sorted(set(masks) - set(found))
+            if found and missing:
+                names = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+                problems.add(str(folder), f"no {kind} for {names}", "name the files like the masks, endings aside")
+        return {case: (references[case], mask, images.get(case)) for case, mask in masks.items() if case in references}
 
 
 @console_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    args = _parser().parse_args(argv)
+    options = ScoreSimulation.parse(argv)
 
     import pandas as pd
 
-    from nnunet_weak.parallel import default_processes, run_tasks
+    from nnunet_weak.images.atomic import atomic_file
     from nnunet_weak.simulation.prior_check import prior_summary
     from nnunet_weak.simulation.scores import score_summary
 
-    problems = Problems()
-    regions, ignored = _regions(args, problems)
-    _check_options(args, problems)
-    jobs = _jobs(args, regions, ignored, problems)
-    problems.raise_if_any("nnunet_weak_simulate_scores")
-
-    results = run_tasks(_score_case, jobs, processes=args.np or default_processes(), description="scores")
-    for result in results:
-        if result.problems:
-            problems.extend(InvalidInputError(result.problems))
-    rows = [row for result in results for row in result.rows]
-    if not rows and not len(problems):
-        problems.add(str(args.masks), f"none of the regions {', '.join(regions)} occurs in any case", "check --regions")
-    problems.raise_if_any("nnunet_weak_simulate_scores")
-
-    partial = args.output.with_name(f".{args.output.name}.partial")
-    try:
-        pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
-        os.replace(partial, args.output)
-    finally:
-        partial.unlink(missing_ok=True)
-    noise = f", {args.raters} raters, noise {args.rater_noise:g}, seed {args.seed}" if args.rater_noise else ""
-    print(f"{args.output}: {len(rows)} scores of {len(jobs)} cases, {args.mm_per_point:g} mm per point{noise}")
-    print(score_summary(rows, list(regions)))
-    if args.images is not None:
+    references = options.check_inputs()
+    cases = options.pair_files(references.files, Problems())
+    score = partial(_score, options=options, references=references)
+    results = options.run_cases(score, cases, "scoring").values()
+    rows = [row for scored, _ in results for row in scored]
+    if not rows:
+        raise InvalidInputError(
+            f"{options.masks}: none of {references.describe_classes()} occurs in any case (remedy: check the values)"
+        )
+    with atomic_file(options.output) as file:
+        pd.DataFrame(rows).to_csv(file, index=False, lineterminator="\n")
+    print(
+        f"{options.output}: {len(rows)} scores of {len(cases)} cases, {options.mm_per_point:g} mm per point, "
+        f"{options.raters} rater{'s' if options.raters > 1 else ''} with SD {options.rater_sd:g} and "
+        f"{options.wrong_errors:.0%} wrong error types, seed {options.seed}"
+    )
+    print(score_summary(rows, list(references.classes)))
+    if options.images is not None:
         print("\nBoundary priors against the references, in the band of 2 voxels around the masks:")
-        print(prior_summary([result.priors for result in results]))
+        print(prior_summary([priors for _, priors in results]))
     return 0
 
 
-def _score_case(job: _Job) -> _Scored:
-    import numpy as np
+def _score(
+    case: tuple[str, tuple[Path, Path, Path | None]], *, options: ScoreSimulation, references: References
+) -> tuple[list[dict[str, str | float]], Mapping[str, BandAssessment]]:
+    """Rows of the table, and an assessment of each prior."""
     import SimpleITK as sitk
 
-    from nnunet_weak.images.read import geometry_difference, read_image, read_label_map
+    from nnunet_weak.images.read import geometry_difference, read_image
     from nnunet_weak.simulation.prior_check import assess_priors
-    from nnunet_weak.simulation.scores import rater_rng, score_rows, simulate_scores
+    from nnunet_weak.simulation.references import read_classes
+    from nnunet_weak.simulation.scores import Rater, score_rows, simulate_scores
 
-    try:
-        reference, mask = read_label_map(job.reference), read_label_map(job.mask)
-        image = None if job.image is None else read_image(job.image)
-    except InvalidInputError as error:
-        return _Scored([], {}, error.problems)
+    name, (reference_path, mask_path, image_path) = case
     problems = Problems()
-    for path, other in ((job.mask, mask), (job.image, image)):
-        difference = "" if other is None else geometry_difference(reference, other)
+    known = references.known_values if options.other_labels == "refuse" else None
+    reference = problems.attempt(read_classes, reference_path, references.classes, known)
+    mask = problems.attempt(read_classes, mask_path, references.classes, known)
+    image = None if image_path is None else problems.attempt(read_image, image_path)
+    for path, other in ((mask_path, mask), (image_path, image)):
+        difference = geometry_difference(reference, other) if reference is not None and other is not None else ""
         if difference:
             problems.add(str(path), f"not on the grid of its reference: {difference}", "resample one to the other")
-    true, given = (sitk.GetArrayViewFromImage(part) for part in (reference, mask))
-    for path, array in ((job.reference, true), (job.mask, given)):
-        unknown = set() if job.known_labels is None else set(np.unique(array).tolist()) - job.known_labels
-        if unknown:
-            problems.add(
-                str(path),
-                f"holds the values {sorted(unknown)}, which no region names",
-                "name them in --regions, as in bone=1,2, or give --other-labels background",
-            )
-    if len(problems):
-        return _Scored([], {}, tuple(problems))
+    problems.raise_if_any()
+    assert reference is not None and mask is not None
     rows: list[dict[str, str | float]] = []
-    for rater in range(1, job.raters + 1):
+    for number in range(1, options.raters + 1):
         scores = simulate_scores(
-            true,
-            given,
-            job.regions,
+            sitk.GetArrayViewFromImage(reference),
+            sitk.GetArrayViewFromImage(mask),
+            {region: label for region, label in references.labels.items() if label},
             reference.GetSpacing()[::-1],
-            mm_per_point=job.mm_per_point,
-            step=job.step,
-            rater_noise=job.rater_noise,
-            rng=rater_rng(job.seed, job.case, rater),
+            mm_per_point=options.mm_per_point,
+            step=options.step,
+            rater=Rater(options.rater_sd, options.wrong_errors, options.seed, name, number),
         )
-        rows += score_rows(job.case, scores, f"rater_{rater}" if job.raters > 1 else None)
-    return _Scored(rows, {} if image is None else assess_priors(image, mask, reference, job.regions))
-
-
-def _regions(args: argparse.Namespace, problems: Problems) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
-    """Label values of each region, and values that are neither region nor mistake (nnU-Net's ignore label)."""
-    if args.dataset_json is not None:
-        return _regions_of_dataset(args.dataset_json, problems)
-    regions: dict[str, tuple[int, ...]] = {}
-    for text in args.regions:
-        name, _, values = text.partition("=")
-        labels = _label_values(values)
-        if not name or not labels or min(labels) < 1:
-            problems.add(
-                "--regions",
-                f"{text!r} is not NAME=LABEL with labels from 1",
-                "write head=1 shaft=2, or bone=1,2 and ribs=3-14 for a union",
-            )
-        elif name in regions:
-            problems.add("--regions", f"{name!r} is named twice")
-        else:
-            regions[name] = labels
-    return regions, ()
-
-
-def _label_values(text: str) -> tuple[int, ...]:
-    """Values of `3` or `1,2,7-9`; none where it is nothing of the kind."""
-    values: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            return ()
-        values += range(int(first), int(last or first) + 1)
-    return tuple(values)
-
-
-def _regions_of_dataset(path: Path, problems: Problems) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
-    path = path / "dataset.json" if path.is_dir() else path
-    try:
-        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        values = {name: tuple(value) if isinstance(value, list) else (value,) for name, value in labels.items()}
-        whole = all(type(one) is int and one >= 0 for value in values.values() for one in value)
-    except FileNotFoundError:
-        problems.add(str(path), "no such file")
-        return {}, ()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        whole, values = False, {}
-    ignored = values.pop("ignore", ())
-    regions = {name: value for name, value in values.items() if value != (0,)}
-    if not whole or not regions:
-        problems.add(
-            str(path),
-            'no object "labels" with names and whole numbers, as nnU-Net has it',
-            'add "labels": {"background": 0, ...}',
-        )
-        return {}, ()
-    return regions, ignored
-
-
-def _check_options(args: argparse.Namespace, problems: Problems) -> None:
-    from nnunet_weak.simulation.scores import check_scoring_options
-
-    problems.attempt(check_scoring_options, args.mm_per_point, args.step, args.rater_noise)
-    if args.raters > 1 and args.rater_noise == 0:
-        problems.add(
-            "--raters",
-            f"{args.raters} raters without noise would all say the same",
-            "give --rater-noise 0.5, for example",
-        )
-    for option, value, least in (("--raters", args.raters, 1), ("--seed", args.seed, 0), ("-np", args.np, 1)):
-        if value is not None and value < least:
-            problems.add(option, f"{value} is below {least}")
-    if not args.output.absolute().parent.is_dir():
-        problems.add("--output", f"{args.output.absolute().parent}: no such folder")
-    elif args.output.is_dir():
-        problems.add("--output", f"{args.output} is a folder", "name a file, scores.csv for example")
-    elif args.output.exists() and not args.overwrite:
-        problems.add("--output", f"{args.output} exists already", "choose another name, or give --overwrite")
-
-
-def _jobs(
-    args: argparse.Namespace, regions: Mapping[str, tuple[int, ...]], ignored: tuple[int, ...], problems: Problems
-) -> list[_Job]:
-    masks, references = (files_by_case(folder, problems, "images") for folder in (args.masks, args.references))
-    images = {} if args.images is None else files_by_case(args.images, problems, "images")
-    # Names of an nnU-Net image folder end in the channel; the priors look at the first one.
-    images = {name.removesuffix("_0000"): path for name, path in images.items()} | images
-    if masks and references:
-        _note_missing(args.references, "reference", set(masks) - set(references), problems)
-        if images:
-            _note_missing(args.images, "image", set(masks) - set(images), problems)
-    known = frozenset({0, *ignored, *(value for values in regions.values() for value in values)})
-    return [
-        _Job(
-            case=case,
-            reference=references[case],
-            mask=mask,
-            image=images.get(case),
-            regions=regions,
-            known_labels=None if args.other_labels == "background" else known,
-            mm_per_point=args.mm_per_point,
-            step=args.step,
-            rater_noise=args.rater_noise,
-            raters=args.raters,
-            seed=args.seed,
-        )
-        for case, mask in masks.items()
-        if case in references
-    ]
-
-
-def _note_missing(folder: Path, kind: str, missing: set[str], problems: Problems) -> None:
-    if missing:
-        names = sorted(missing)
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        problems.add(str(folder), f"no {kind} for {shown}", "the file names must be those of the masks, endings aside")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nnunet_weak_simulate_scores",
-        description="Score automatic masks by comparing them with reference segmentations, and write what a human "
-        "rater would: a quality from 0 (unusable) to 5 (excellent) and an error type for each region. For benchmarks "
-        "and teaching; real scores need no reference.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--references", type=Path, required=True, metavar="FOLDER", help="reference label maps")
-    parser.add_argument(
-        "--masks", type=Path, required=True, metavar="FOLDER", help="masks to score; same file names, same grids"
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--regions",
-        nargs="+",
-        metavar="NAME=LABEL",
-        help="regions and their label values, in references and masks alike",
-    )
-    what.add_argument(
-        "--dataset-json", type=Path, metavar="FILE", help="take the regions from the labels of an nnU-Net dataset.json"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FILE.csv",
-        help="table to write: case,region,quality,error[,rater]",
-    )
-    parser.add_argument(
-        "--images",
-        type=Path,
-        metavar="FOLDER",
-        help="also tell from the images (first channel) how well each boundary prior would guide the correction",
-    )
-    parser.add_argument(
-        "--mm-per-point",
-        type=float,
-        default=0.5,
-        metavar="MM",
-        help="mean distance of the surfaces that costs one point (default: %(default)s mm)",
-    )
-    parser.add_argument(
-        "--step", type=float, default=0.5, metavar="POINTS", help="scores are multiples of this (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--raters",
-        type=int,
-        default=1,
-        metavar="N",
-        help="number of raters; with several, a column says who (default: 1)",
-    )
-    parser.add_argument(
-        "--rater-noise",
-        type=float,
-        default=0.0,
-        metavar="POINTS",
-        help="standard deviation of a rater's opinion (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the raters' noise (default: %(default)s)")
-    parser.add_argument(
-        "--other-labels",
-        choices=("refuse", "background"),
-        default="refuse",
-        help="label values that no region names (default: %(default)s)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the table if it exists")
-    parser.add_argument("-np", type=int, default=None, metavar="N", help="number of processes (default: all cores)")
-    return parser
+        rows += score_rows(name, scores, f"rater_{number}" if options.raters > 1 else None)
+    return rows, {} if image is None else assess_priors(image, mask, reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from nnunet_weak.errors import Problems
@@ -9,14 +10,17 @@ from nnunet_weak.options import read_assignments
 
 Classes = dict[str, tuple[int, ...]]
 
-_FORM = "NAME or NAME=VALUE,VALUE with values from 1, liver=1 for example"
+_RANGE = re.compile(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", re.ASCII)
+_LARGEST_VALUE = 65535
+_FORM = f"NAME or NAME=VALUE,VALUE with values from 1 to {_LARGEST_VALUE}, liver=1 or ribs=3-14 for example"
 
 
 def parse_classes(texts: Sequence[str], option: str = "--classes") -> Classes:
     """Read the name of each class and its values in reference label maps; the class itself has the number of its place.
 
     Args:
-        texts: `NAME`, which has the value of its place, from 1; or `NAME=VALUE,VALUE` for one value or a union.
+        texts: `NAME`, which has the value of its place, from 1; or `NAME=VALUE` with one value, or several
+            values and ranges (`3-14`) that are separated by commas.
         option: The option, for messages.
 
     Raises:
@@ -25,13 +29,14 @@ def parse_classes(texts: Sequence[str], option: str = "--classes") -> Classes:
     problems = Problems()
     classes: Classes = {}
     for place, (name, values) in enumerate(read_assignments(option, texts, _FORM).items(), start=1):
-        numbers = [part.strip() for part in values.split(",")] if values else [str(place)]
-        if not all(part.isdecimal() and int(part) > 0 for part in numbers):
+        ranges = [_RANGE.fullmatch(part) for part in (values or str(place)).split(",")]
+        numbers = [n for found in ranges if found for n in range(int(found[1]), int(found[2] or found[1]) + 1)]
+        if not all(ranges) or not 1 <= min(numbers, default=0) <= max(numbers) <= _LARGEST_VALUE:
             problems.add(f"{option} {name}={values}", f"is not {_FORM}")
         elif name in ("background", "ignore"):
             problems.add(f"{option} {name}", "the name has its own meaning in nnU-Net", "choose another name")
         else:
-            classes[name] = tuple(map(int, numbers))
+            classes[name] = tuple(numbers)
     owners: dict[int, list[str]] = {}
     for name, known in classes.items():
         for value in known:

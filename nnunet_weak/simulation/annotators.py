@@ -1,23 +1,27 @@
-"""Styles of coarse drawing, from careful to hasty."""
+"""Styles of rough drawing, from careful to hasty."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+MARGIN_MM = 1.5
+"""Default width of the strip along each edge that is left blank for safety, one voxel of a usual cardiac MRI."""
+
 
 @dataclass(frozen=True)
 class Annotator:
-    """How somebody draws. Distances are shares of the structure's local half-thickness, so one style suits all sizes.
+    """How an annotator draws. Shares refer to the structure's local half-thickness, so that one style suits all sizes.
 
     Attributes:
-        erosion: how far inside the true edge an outline runs on average.
-        background_gap: how far outside all targets the loop runs whose outside is drawn as background.
-        negative_gap: how far outside a class the loop runs whose outside is drawn as "not this class".
+        erosion: mean distance of an outline inside the true edge, as a share.
+        background_gap: mean distance, outside all targets, of the loop whose outside is drawn as background; a share.
+        negative_gap: the same for the loop around a class whose outside is drawn as "not this class".
+        margin_mm: added to the three distances, as shares alone draw thin structures up to their edges. The innermost
+            20 % of a structure are drawn all the same.
         unsteadiness: standard deviation of an outline's distance to the true edge, as a share of that distance.
-        tremor_px: the part of that standard deviation that does not shrink with the structure, in pixels; it makes
-            drawings of thin structures wrong more often than those of thick ones.
-        corner_cutting: how far straight strokes between two corners may run off the intended outline.
+        tremor_px: part of that standard deviation that does not depend on the structure, in pixels.
+        corner_cutting: largest distance of the straight strokes from the intended outline, as a share.
         small_part: parts of a slice below this share of the class's largest part in the case are easily overlooked ...
         overlook_small: ... with this probability.
         overlook: probability of overlooking any other part.
@@ -27,6 +31,7 @@ class Annotator:
     erosion: float = 0.25
     background_gap: float = 0.2
     negative_gap: float = 0.2
+    margin_mm: float = MARGIN_MM
     unsteadiness: float = 0.4
     tremor_px: float = 0.6
     corner_cutting: float = 0.15
@@ -47,4 +52,3 @@ ANNOTATORS: Mapping[str, Annotator] = {
         small_part=0.2, overlook_small=0.8, overlook=0.03, every_nth_slice=2,
     ),
 }  # fmt: skip
-"""Three annotators to choose from by name."""

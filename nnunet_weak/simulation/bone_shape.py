@@ -1,18 +1,32 @@
-"""A long bone with its joints as signed distances: humerus-like, shortened so that a small volume can show all of it.
+"""A long bone with its joints as signed distances, and the errors that a coarse segmentation model makes on it.
 
-Positions are (a, b, t) in mm in the bone's own frame: a towards the joint socket (medial), b backwards, t along the
-bone from its distal to its proximal end, 0 in the middle. Signed distances are in mm, negative inside, and near enough
-to true distances within a few mm of a surface, which is all that partial volume and segmentation errors need.
+The bone is a shortened humerus. Positions are (a, b, t) in mm in its own frame: a towards the joint socket (medial), b
+backwards, t from the distal to the proximal end, 0 in the middle. Signed distances are in mm, negative inside, and
+close to true distances within a few mm of a surface, which is enough for partial volume and segmentation errors.
+
+The errors differ by region. The surface of under- and over-segmented regions is moved by an amount that varies smoothly
+in space; ends are cut short, or leak over the joint space into the neighbouring bone; the surface detail that a coarse
+grid cannot hold is missing. The amplitude is scaled so that the whole mask has a given Dice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nnunet_weak.dataset.annotations import ErrorType
 from nnunet_weak.simulation.smooth_fields import FloatArray, SmoothField, smooth_field
+
+Position = Sequence[FloatArray]
+
+REGIONS = {"proximal": 1, "shaft": 2, "distal": 3}
+"""Label value of each region of the bone."""
+
+_TRANSITION_MM = 2.5
+"""Width over which the error of one region passes into that of the next."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +35,12 @@ class LongBone:
 
     Attributes:
         length_mm: From the lowest condyle to the top of the head.
-        shaft_mm: Radius of the shaft.
-        head_mm: Radius of the head.
+        shaft_mm: Radius of the shaft; `head_mm`, `condyle_mm` and `limb_mm` are radii as well.
         head_offset_mm: How far the head sits medially of the shaft's axis.
-        condyle_mm: Radius of the condyles.
         bow_mm: How far the middle of the shaft bulges.
         gap_mm: Width of the joint spaces.
-        limb_mm: Radius of the limb.
-        texture: Roughness of the surface, about 1 mm of detail that a coarse model does not see.
         bump: Position along the bone and angle of the muscle attachment on the shaft.
+        texture: Roughness of the surface, about 1 mm of detail that a coarse model does not see.
     """
 
     length_mm: float
@@ -74,7 +85,7 @@ class LongBone:
         """Centre of the head."""
         return self.head_offset_mm, -1.5, self.length_mm / 2 - self.head_mm
 
-    def smooth_distance_mm(self, position: Sequence[FloatArray]) -> FloatArray:
+    def smooth_distance_mm(self, position: Position) -> FloatArray:
         """Signed distance to the bone without its surface detail: as a coarse model knows it."""
         a, b, t = position
         half, head, condyle = self.length_mm / 2, self.head_mm, self.condyle_mm
@@ -95,13 +106,8 @@ class LongBone:
             shape = _smooth_union(shape, _ball(position, (side * 0.95 * condyle, -1, -half + condyle), condyle), 2)
         return shape
 
-    def distance_mm(self, position: Sequence[FloatArray], smooth_mm: FloatArray) -> FloatArray:
-        """Signed distance to the bone with its detail: roughness, the muscle attachment, the fossa above the condyles.
-
-        Args:
-            position: Coordinates.
-            smooth_mm: `smooth_distance_mm` there.
-        """
+    def distance_mm(self, position: Position, smooth_mm: FloatArray) -> FloatArray:
+        """Signed distance to the bone with roughness, muscle attachment and fossa, from `smooth_distance_mm` there."""
         bump_t, angle = self.bump
         on_shaft = (self.shaft_mm * np.cos(angle), self.shaft_mm * np.sin(angle), bump_t)
         fossa = (0.0, self.condyle_mm, -self.length_mm / 2 + 1.9 * self.condyle_mm)
@@ -112,7 +118,7 @@ class LongBone:
         )
         return smooth_mm - detail
 
-    def neighbours_mm(self, position: Sequence[FloatArray], smooth_mm: FloatArray) -> FloatArray:
+    def neighbours_mm(self, position: Position, smooth_mm: FloatArray) -> FloatArray:
         """Signed distance to the bones across the joints: socket and acromion above, two forearm bones below."""
         half, head, condyle = self.length_mm / 2, self.head_mm, self.condyle_mm
         ca, cb, ct = self.head_centre_mm
@@ -132,13 +138,8 @@ class LongBone:
         bones = np.minimum.reduce([_smooth_union(socket, neck, 5), acromion, ulna, radius])
         return np.maximum(bones, self.gap_mm - smooth_mm)  # congruent joint surfaces, one joint space apart
 
-    def limb_distance_mm(self, position: Sequence[FloatArray], bones_mm: FloatArray) -> FloatArray:
-        """Signed distance to the skin.
-
-        Args:
-            position: Coordinates.
-            bones_mm: Signed distance to the nearest bone, which the skin covers by at least 7 mm.
-        """
+    def limb_distance_mm(self, position: Position, bones_mm: FloatArray) -> FloatArray:
+        """Signed distance to the skin, which lies at least 7 mm outside the bones, whose distance is given."""
         a, b, t = position
         half = self.length_mm / 2
         shoulder = 1 / (1 + np.exp(-(t - half + 8) / 6))
@@ -148,23 +149,93 @@ class LongBone:
         return np.minimum(limb, bones_mm - 7)
 
 
+def random_errors(rng: np.random.Generator) -> tuple[dict[str, ErrorType], float]:
+    """Error type of each region, at most one of them none, and a Dice from 0.82 to 0.90."""
+    wrong = [ErrorType.UNDER, ErrorType.OVER, ErrorType.BOTH]
+    errors = {region: wrong[index] for region, index in zip(REGIONS, rng.integers(3, size=3), strict=True)}
+    spared = int(rng.integers(6))
+    if spared < 3:
+        errors[list(REGIONS)[spared]] = ErrorType.NONE
+    return errors, float(rng.uniform(0.82, 0.90))
+
+
+def coarse_mask(
+    bone: LongBone,
+    position: Position,
+    true_mm: FloatArray,
+    smooth_mm: FloatArray,
+    neighbours_mm: FloatArray,
+    errors: Mapping[str, ErrorType],
+    dice: float,
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Mask of the whole bone with an error type in each region.
+
+    The signed distances are those of `LongBone`'s methods: with detail, without, to the neighbours. The Dice is within
+    about 0.01 of the one asked for, unless most of the visible bone is to be without error.
+    """
+    t = position[2]
+    proximal = 1 / (1 + np.exp(-(t - bone.proximal_from_mm) / _TRANSITION_MM))
+    distal = 1 / (1 + np.exp((t - bone.distal_to_mm) / _TRANSITION_MM))
+    shares = ((proximal, errors["proximal"]), (1 - proximal - distal, errors["shaft"]), (distal, errors["distal"]))
+
+    amount = smooth_field(rng, wavelength_mm=32, waves=5)(position)
+    sign = np.tanh(2 * smooth_field(rng, wavelength_mm=40, waves=5)(position))
+    moved = 1 + 0.45 * np.tanh(amount)  # always the same direction, more in some places than in others
+    direction = {ErrorType.UNDER: -moved, ErrorType.OVER: moved, ErrorType.BOTH: 1.3 * sign}
+    displacement, coarse = np.zeros_like(true_mm), np.zeros_like(true_mm)
+    for share, error in shares:
+        if error != ErrorType.NONE:
+            coarse += share
+            displacement += share * direction[error]
+    start = true_mm + coarse * (smooth_mm - true_mm)
+
+    # Depth by which ends are cut, and reach of leaks, both per mm of amplitude.
+    cut, leaks = np.zeros_like(t), np.zeros_like(t)
+    patchy = smooth_field(rng, wavelength_mm=30, waves=5)(position) > -0.4
+    for end, error in ((t > bone.proximal_from_mm, errors["proximal"]), (t < bone.distal_to_mm, errors["distal"])):
+        if error in (ErrorType.UNDER, ErrorType.BOTH):
+            cut[end] = rng.uniform(1.0, 2.5)
+        if error in (ErrorType.OVER, ErrorType.BOTH):
+            leaks[end & patchy] = rng.uniform(2.2, 3.2)
+    beyond_end_mm = np.abs(t) - bone.length_mm / 2
+    leaky = (neighbours_mm < bone.gap_mm + 0.5) & (leaks > 0)
+
+    truth = true_mm < 0
+    low_mm, high_mm = 0.0, 4.0
+    for _ in range(7):
+        amplitude_mm = (low_mm + high_mm) / 2
+        mask = (start < amplitude_mm * displacement) & (beyond_end_mm < -amplitude_mm * cut)
+        # The leak takes in the joint space and the surface layer of the bone beyond it, as far as it reaches.
+        mask |= leaky & (true_mm < amplitude_mm * leaks)
+        if 2 * (mask & truth).sum() > dice * (mask.sum() + truth.sum()):
+            low_mm = amplitude_mm
+        else:
+            high_mm = amplitude_mm
+    return mask
+
+
 def _smooth_union(one: FloatArray, other: FloatArray, blend_mm: float) -> FloatArray:
     """Union of two shapes with the crease between them filled over `blend_mm`."""
     near = np.maximum(blend_mm - np.abs(one - other), 0)
     return np.minimum(one, other) - near * near / (4 * blend_mm)
 
 
-def _ball(position: Sequence[FloatArray], centre: Sequence[float], radius: float) -> FloatArray:
+def _ball(position: Position, centre: Sequence[float], radius: float) -> FloatArray:
     a, b, t = position
     return np.sqrt((a - centre[0]) ** 2 + (b - centre[1]) ** 2 + (t - centre[2]) ** 2) - radius
 
 
-def _ellipsoid(position: Sequence[FloatArray], centre: Sequence[float], radii: Sequence[float]) -> FloatArray:
-    scaled = sum(((x - c) / r) ** 2 for x, c, r in zip(position, centre, radii, strict=True))
-    return (np.sqrt(scaled) - 1) * min(radii)
+def _scaled_square(position: Position, centre: Sequence[float], radii: Sequence[float]) -> FloatArray:
+    squares = [((x - c) / r) ** 2 for x, c, r in zip(position, centre, radii, strict=True)]
+    return squares[0] + squares[1] + squares[2]
 
 
-def _capsule(position: Sequence[FloatArray], start: Sequence[float], end: Sequence[float], radius: float) -> FloatArray:
+def _ellipsoid(position: Position, centre: Sequence[float], radii: Sequence[float]) -> FloatArray:
+    return (np.sqrt(_scaled_square(position, centre, radii)) - 1) * min(radii)
+
+
+def _capsule(position: Position, start: Sequence[float], end: Sequence[float], radius: float) -> FloatArray:
     """Cylinder with round ends."""
     along = np.subtract(end, start)
     offset = [x - s for x, s in zip(position, start, strict=True)]
@@ -172,6 +243,5 @@ def _capsule(position: Sequence[FloatArray], start: Sequence[float], end: Sequen
     return np.sqrt(sum((o - share * d) ** 2 for o, d in zip(offset, along, strict=True))) - radius
 
 
-def _blob(position: Sequence[FloatArray], centre: Sequence[float], widths: Sequence[float]) -> FloatArray:
-    scaled = sum(((x - c) / w) ** 2 for x, c, w in zip(position, centre, widths, strict=True))
-    return np.exp(-0.5 * scaled)
+def _blob(position: Position, centre: Sequence[float], widths: Sequence[float]) -> FloatArray:
+    return np.exp(-0.5 * _scaled_square(position, centre, widths))

@@ -11,8 +11,9 @@ shapes are in mm: a larger size gives finer voxels of the same scene.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,17 +21,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from nnunet_weak.dataset.annotations import ErrorType
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.read import with_geometry_of
-from nnunet_weak.simulation.bone_shape import LongBone
-from nnunet_weak.simulation.mask_errors import MaskErrors, coarse_mask
+from nnunet_weak.simulation.bone_shape import REGIONS, LongBone, Position, coarse_mask, random_errors
 from nnunet_weak.simulation.smooth_fields import FloatArray, smooth_field
 
-#: Label value of each region, in every phantom.
-REGIONS = {"proximal": 1, "shaft": 2, "distal": 3}
 DEFAULT_SIZE = (48, 44, 64)
 
 _AIR_HU, _FAT_HU, _MUSCLE_HU, _CARTILAGE_HU, _MARROW_HU, _SPONGY_HU = -1000.0, -100.0, 55.0, 95.0, -40.0, 260.0
+_WINDOW_HU = (-250, 1100)
+_OUTLINES = {"truth": "#35d07f", "initial mask": "#ff5a4f"}
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ class Phantom:
         image: Hounsfield units, int16.
         labels: The truth, uint8, values of `REGIONS`.
         initial_mask: The same with a coarse model's errors.
-        errors: The errors that were asked for; a rater may judge a small one as none.
+        errors: The error of each region that was asked for; a rater may judge a small one as none.
+        dice: The Dice of the initial mask that was asked for.
     """
 
     image: sitk.Image
     labels: sitk.Image
     initial_mask: sitk.Image
-    errors: MaskErrors
+    errors: Mapping[str, ErrorType]
+    dice: float
 
 
 def make_phantom(seed: int | Sequence[int], size: tuple[int, int, int] = DEFAULT_SIZE) -> Phantom:
@@ -76,14 +79,52 @@ def make_phantom(seed: int | Sequence[int], size: tuple[int, int, int] = DEFAULT
     regions = np.full(bone_mm.shape, REGIONS["shaft"], dtype=np.uint8)
     regions[position[2] > bone.proximal_from_mm] = REGIONS["proximal"]
     regions[position[2] < bone.distal_to_mm] = REGIONS["distal"]
-    errors = MaskErrors.random(error_rng)
-    mask = coarse_mask(bone, position, bone_mm, smooth_mm, neighbours_mm, errors, error_rng)
+    errors, dice = random_errors(error_rng)
+    mask = coarse_mask(bone, position, bone_mm, smooth_mm, neighbours_mm, errors, dice, error_rng)
     return Phantom(
         image=with_geometry_of(image, grid),
         labels=with_geometry_of(regions * (bone_mm < 0), grid),
         initial_mask=with_geometry_of(regions * mask, grid),
         errors=errors,
+        dice=dice,
     )
+
+
+def save_preview(phantoms: Sequence[tuple[str, Phantom]], path: Path) -> None:
+    """Write a PNG of named phantoms: three slices through each, with the true outline and the initial mask's."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    columns = min(4, len(phantoms))
+    rows = -(-len(phantoms) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.7 * rows), facecolor="black", layout="constrained")
+    panels = figure.subplots(rows, 3 * columns, squeeze=False)
+    for panel in panels.flat:
+        panel.set_axis_off()
+    for three, (name, phantom) in zip(panels.reshape(-1, 3), phantoms, strict=False):
+        image = sitk.GetArrayFromImage(phantom.image)
+        masks = [sitk.GetArrayFromImage(part) > 0 for part in (phantom.labels, phantom.initial_mask)]
+        spacing_mm = phantom.image.GetSpacing()[::-1]
+        for panel, normal in zip(three, (1, 2, 0), strict=True):
+            height, width = (axis for axis in range(3) if axis != normal)
+            widest = int(masks[0].sum(axis=(height, width)).argmax())  # where an end and its joint are seen
+            panel.imshow(
+                np.take(image, widest, normal),
+                cmap="gray",
+                vmin=_WINDOW_HU[0],
+                vmax=_WINDOW_HU[1],
+                aspect=spacing_mm[height] / spacing_mm[width],
+                origin="upper" if normal == 0 else "lower",
+                interpolation="nearest",
+            )
+            for mask, colour in zip(masks, _OUTLINES.values(), strict=True):
+                plane = np.take(mask, widest, normal)
+                if plane.any() and not plane.all():
+                    panel.contour(plane, levels=[0.5], colors=colour, linewidths=0.9)
+        three[0].set_title(name, color="white", fontsize=10, loc="left")
+    handles = [Line2D([], [], color=colour, label=label) for label, colour in _OUTLINES.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, labelcolor="white", frameon=False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def _random_view(rng: np.random.Generator, size: Sequence[int], bone: LongBone) -> tuple[sitk.Image, list[FloatArray]]:
@@ -121,7 +162,7 @@ def _random_view(rng: np.random.Generator, size: Sequence[int], bone: LongBone) 
 def _hounsfield(
     rng: np.random.Generator,
     bone: LongBone,
-    position: Sequence[FloatArray],
+    position: Position,
     bone_mm: FloatArray,
     neighbours_mm: FloatArray,
     voxel_mm: float,

@@ -8,8 +8,7 @@ Reference: Weak-Net, section 4.3 (simulated annotations; effort = number of poin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -22,68 +21,8 @@ from nnunet_weak.errors import InvalidInputError
 FloatArray = NDArray[np.float64]
 Sampling = Literal["spread", "random", "clumped"]
 
-#: Area samples per point that farthest-point sampling chooses from.
 _CANDIDATES_PER_POINT = 50
-
-
-@dataclass(frozen=True)
-class SimulatedPoints:
-    """Points on one object.
-
-    Attributes:
-        points_mm: LPS mm, shape (N, 3).
-        sampling: how the places were chosen.
-        noise_mm: standard deviation of the click noise per axis.
-        seed: of the random numbers.
-    """
-
-    points_mm: FloatArray
-    sampling: Sampling
-    noise_mm: float
-    seed: int
-
-    @property
-    def effort(self) -> int:
-        """Annotation effort as in the paper: the number of points."""
-        return len(self.points_mm)
-
-
-def label_surface(
-    label: sitk.Image, value: int = 1, *, largest_component: bool = True
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Closed surface of a label, by marching cubes half way between inside and outside voxel centres.
-
-    Args:
-        label: label map.
-        value: the label whose surface is wanted.
-        largest_component: take the largest face-connected component only, with its holes filled, i.e. one closed
-            surface.
-
-    Returns:
-        Vertices in LPS mm of shape (V, 3) and faces of shape (F, 3), outward oriented.
-
-    Raises:
-        InvalidInputError: the label does not occur.
-    """
-    mask = sitk.GetArrayViewFromImage(label) == value
-    if not mask.any():
-        raise InvalidInputError(
-            f"Label {value} does not occur in the image; labels there: {_some_values(label)}. Name one that occurs."
-        )
-    if largest_component:
-        components, _ = ndimage.label(mask)
-        mask = components == np.bincount(components.ravel())[1:].argmax() + 1
-        mask = ndimage.binary_fill_holes(mask)
-    # Without the border an object at the edge of the image would have an open surface.
-    vertices_zyx, faces, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5)
-    index_vox = vertices_zyx[:, ::-1].astype(float) - 1
-    direction = np.array(label.GetDirection()).reshape(3, 3)
-    vertices = index_vox * np.array(label.GetSpacing()) @ direction.T + np.array(label.GetOrigin())
-    faces = faces.astype(np.int64)
-    a, b, c = (vertices[faces[:, corner]] - vertices.mean(axis=0) for corner in range(3))
-    if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
-        faces = faces[:, ::-1]
-    return vertices, faces
+"""Area samples per point that farthest-point sampling chooses from."""
 
 
 def simulate_points(
@@ -94,7 +33,7 @@ def simulate_points(
     sampling: Sampling = "spread",
     noise_mm: float = 0.0,
     seed: int = 0,
-) -> SimulatedPoints:
+) -> FloatArray:
     """Draw points on the surface of the largest component of a label.
 
     Args:
@@ -104,18 +43,15 @@ def simulate_points(
         sampling: `spread` as a careful annotator does, tips and extremes first and then the gaps (farthest-point
             sampling of area samples); `random` uniform over the area; `clumped` on one side and close together, as a
             hurried one does.
-        noise_mm: standard deviation per axis of Gaussian click noise.
-        seed: of the random numbers; the same seed gives the same points.
+        noise_mm: standard deviation per axis of Gaussian click noise; 0 leaves the points exactly on the surface.
+        seed: the same seed gives the same points.
+
+    Returns:
+        Points in LPS mm, shape (n_points, 3).
 
     Raises:
-        InvalidInputError: unknown sampling, no point asked for, label not there.
+        InvalidInputError: the label does not occur.
     """
-    if sampling not in get_args(Sampling):
-        raise InvalidInputError(f"sampling must be one of {', '.join(get_args(Sampling))}; got {sampling!r}.")
-    if n_points < 1:
-        raise InvalidInputError(f"n_points must be at least 1; got {n_points}.")
-    if not noise_mm >= 0:
-        raise InvalidInputError(f"noise_mm must not be negative; got {noise_mm}.")
     rng = np.random.default_rng(seed)
     vertices, faces = label_surface(label, value)
     if sampling == "random":
@@ -123,11 +59,45 @@ def simulate_points(
     else:
         candidates = sample_area(vertices, faces, _CANDIDATES_PER_POINT * n_points, rng)
         if sampling == "clumped":
-            candidates = _clump(candidates, rng)
+            candidates = _nearest_third(candidates, rng)
             points = candidates[rng.choice(len(candidates), n_points, replace=False)]
         else:
             points = farthest_points(candidates, n_points)
-    return SimulatedPoints(points + rng.normal(0, noise_mm, points.shape), sampling, noise_mm, seed)
+    return points + rng.normal(0, noise_mm, points.shape)
+
+
+def label_surface(label: sitk.Image, value: int = 1) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Closed surface of the largest component of a label, with its holes filled.
+
+    It runs half way between voxel centres inside and outside.
+
+    Returns:
+        Vertices in LPS mm of shape (V, 3) and faces of shape (F, 3), outward oriented.
+
+    Raises:
+        InvalidInputError: the label does not occur.
+    """
+    mask = sitk.GetArrayViewFromImage(label) == value
+    if not mask.any():
+        present = np.unique(sitk.GetArrayViewFromImage(label))[:12].tolist()
+        raise InvalidInputError(f"Label {value} does not occur in the image; it holds {present}. Name one of these.")
+    components, _ = ndimage.label(mask)
+    largest = components == np.bincount(components.ravel())[1:].argmax() + 1
+    return mask_surface(ndimage.binary_fill_holes(largest), label)
+
+
+def mask_surface(mask: NDArray[np.bool_], grid: sitk.Image) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Closed surface of a mask (z, y, x) on a grid, as `label_surface` returns it."""
+    # Without the border an object at the edge of the image would have an open surface.
+    vertices_zyx, faces, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5)
+    index_vox = vertices_zyx[:, ::-1].astype(float) - 1
+    direction = np.array(grid.GetDirection()).reshape(3, 3)
+    vertices = index_vox * np.array(grid.GetSpacing()) @ direction.T + np.array(grid.GetOrigin())
+    faces = faces.astype(np.int64)
+    a, b, c = (vertices[faces[:, corner]] - vertices.mean(axis=0) for corner in range(3))
+    if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
+        faces = faces[:, ::-1]
+    return vertices, faces
 
 
 def sample_area(vertices: FloatArray, faces: NDArray[np.int64], n_points: int, rng: np.random.Generator) -> FloatArray:
@@ -152,13 +122,8 @@ def farthest_points(candidates: FloatArray, n_points: int) -> FloatArray:
     return candidates[chosen]
 
 
-def _clump(candidates: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _nearest_third(candidates: FloatArray, rng: np.random.Generator) -> FloatArray:
     """The third of the candidates that is nearest to one of them."""
     centre = candidates[rng.integers(len(candidates))]
     order = np.argsort(np.linalg.norm(candidates - centre, axis=1), kind="stable")
     return candidates[order[: max(len(candidates) // 3, 1)]]
-
-
-def _some_values(label: sitk.Image) -> str:
-    values = np.unique(sitk.GetArrayViewFromImage(label))
-    return ", ".join(f"{value:g}" for value in values[:12]) + (", ..." if len(values) > 12 else "")

@@ -12,6 +12,9 @@ from skimage import measure
 from nnunet_weak.simulation.annotators import Annotator
 from nnunet_weak.simulation.smooth_fields import smooth_field
 
+_CORE = 0.8
+"""Share of the half-thickness beyond which an outline never shrinks on average."""
+
 
 def rough_polygons(
     part: NDArray[np.bool_],
@@ -25,7 +28,8 @@ def rough_polygons(
     Args:
         part: the part; what lies outside the array counts as outside the part.
         spacing_mm: pixel size.
-        offset: mean distance to the edge as a share of the local half-thickness; inside if positive, else outside.
+        offset: mean distance to the edge as a share of the local half-thickness, to which the annotator's margin is
+            added; inside if positive, else outside.
         annotator: how steady and how thorough the hand is.
         random: source of randomness.
 
@@ -38,9 +42,12 @@ def rough_polygons(
     inside_mm, outside_mm = distance_mm(~part, spacing_mm), distance_mm(part, spacing_mm)
     signed_mm = np.where(part, inside_mm - half_pixel, half_pixel - outside_mm)
     half_thickness_mm = _half_thickness_mm(part, inside_mm, spacing_mm)
-    away_mm = offset * half_thickness_mm
     if offset < 0:
+        away_mm = offset * half_thickness_mm - annotator.margin_mm
         away_mm = np.minimum(away_mm, -1.5 * spacing_mm.max())  # nobody circles a thin structure closer than that
+    else:
+        # Where the margin would leave nothing of a thin structure, its core is drawn.
+        away_mm = np.minimum(offset * half_thickness_mm + annotator.margin_mm, max(offset, _CORE) * half_thickness_mm)
     scale_mm = max(float(half_thickness_mm.max()), 2 * spacing_mm.max())
     wobble_mm = np.hypot(annotator.unsteadiness * away_mm, annotator.tremor_px * spacing_mm.max())
     wobble_mm = wobble_mm * patches(part.shape, spacing_mm, 3.5 * scale_mm, random)
@@ -52,7 +59,7 @@ def rough_polygons(
         polygon_mm = measure.approximate_polygon((contour - 2) * spacing_mm, tolerance_mm)
         if len(polygon_mm) > 3:
             polygons.append(polygon_mm)
-    areas = [abs(_area(polygon)) for polygon in polygons]
+    areas = [abs(rows[:-1] @ columns[1:] - rows[1:] @ columns[:-1]) for rows, columns in (one.T for one in polygons)]
     # One part, one shape: splinters that a wobbling outline cuts off are not drawn separately.
     return [polygon for polygon, area in zip(polygons, areas, strict=True) if area > 0.1 * max(areas)]
 
@@ -60,7 +67,7 @@ def rough_polygons(
 def distance_mm(
     target: NDArray[np.bool_], spacing_mm: Sequence[float] | NDArray[np.float64], *, beyond: float = np.inf
 ) -> NDArray[np.float64]:
-    """Distance of every voxel to the nearest one of the target; ``beyond`` everywhere if there is none."""
+    """Distance of every voxel to the nearest one of the target; `beyond` everywhere if there is none."""
     if not target.any():
         return np.full(target.shape, beyond)
     return ndimage.distance_transform_edt(~target, spacing_mm)
@@ -89,8 +96,3 @@ def _half_thickness_mm(
         thickness[covered] = radius
     nearest = ndimage.distance_transform_edt(~part, spacing_mm, return_distances=False, return_indices=True)
     return thickness[tuple(nearest)]
-
-
-def _area(polygon: NDArray[np.float64]) -> float:
-    rows, columns = polygon.T
-    return 0.5 * float(np.sum(rows[:-1] * columns[1:] - rows[1:] * columns[:-1]))

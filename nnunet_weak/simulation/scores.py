@@ -11,7 +11,7 @@ The rule, for each region by itself:
    over-segmentation, `under` if at most a quarter is, `both` in between.
 
 A region that neither segmentation has is not scored (the field of view may not show it). Arrays are (z, y, x), spacing
-likewise.
+likewise. People who score are neither exact nor of one mind: `Rater` adds their errors.
 
 Reference:
     SCORE, section 2, "Weak supervision from quality scores": q_k from 0 to 5, l_k in {-1, 0, 1, 2}. The paper's scores
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,42 +30,24 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nnunet_weak.dataset.annotations import BEST_QUALITY, ErrorType, RegionScore, error_name
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import InvalidInputError
 
 Labels = Mapping[str, int | Sequence[int]]
 
-#: One-sided from here on: share of over-segmentation in the wrong volume that makes a region `over` (and 1 minus it
-# `under`).
 ONE_SIDED = 0.75
+"""Share of over-segmentation in the wrong volume from which on a region is `over`; `under` up to 1 minus it."""
 
 
-@dataclass(frozen=True)
-class SurfaceError:
-    """How a region of a mask differs from the reference.
+class SurfaceError(NamedTuple):
+    """How the surface of a region differs from the reference's.
 
     Attributes:
-        under_mm3: Volume that is missing.
-        over_mm3: Volume that is too much.
-        area_mm2: Area of the surface, mean of both segmentations.
+        mean_distance_mm: Mean thickness of the wrong layer; infinite where one of the two regions is empty.
+        over_share: Share of over-segmentation in the wrong volume; 0.5 where nothing is wrong.
     """
 
-    under_mm3: float
-    over_mm3: float
-    area_mm2: float
-
-    @property
-    def mean_distance_mm(self) -> float:
-        """Mean thickness of the wrong layer; infinite where one of the two is empty."""
-        wrong = self.under_mm3 + self.over_mm3
-        if wrong == 0:
-            return 0.0
-        return wrong / self.area_mm2 if self.area_mm2 > 0 else float("inf")
-
-    @property
-    def over_share(self) -> float:
-        """Share of over-segmentation in the wrong volume; 0.5 where nothing is wrong."""
-        wrong = self.under_mm3 + self.over_mm3
-        return self.over_mm3 / wrong if wrong > 0 else 0.5
+    mean_distance_mm: float
+    over_share: float
 
 
 def simulate_scores(
@@ -76,8 +58,7 @@ def simulate_scores(
     *,
     mm_per_point: float = 0.5,
     step: float = 0.5,
-    rater_noise: float = 0.0,
-    rng: np.random.Generator | None = None,
+    rater: Rater | None = None,
 ) -> dict[str, RegionScore]:
     """Score each region of a mask by the rule at the top of this module.
 
@@ -87,39 +68,59 @@ def simulate_scores(
         labels: Label value, or values that count as one, of each region by name; the same for both maps.
         spacing_mm: Voxel size along each array axis (z, y, x).
         mm_per_point: Mean distance of the surfaces that costs one point.
-        step: Scores are multiples of this.
-        rater_noise: Standard deviation, in points, of what a rater adds to the quality before rounding. A fifth of it
-            is the standard
-            deviation of what is added to the share of over-segmentation. A flawless region is always scored 5.
-        rng: Source of the noise; needed only with `rater_noise`.
+        step: Scores are multiples of this; it divides 5.
+        rater: Whose errors are added; None gives the exact scores.
 
     Returns:
         Score by region name, in the order of `labels`, without the regions that are absent from both maps.
 
     Raises:
-        InvalidInputError: The maps differ in shape, or an option is out of range.
+        InvalidInputError: The maps differ in shape.
     """
-    check_scoring_options(mm_per_point, step, rater_noise)
-    if rater_noise and rng is None:
-        raise InvalidInputError(
-            "rater_noise needs a random number generator (remedy: rng=numpy.random.default_rng(seed))"
-        )
     scores: dict[str, RegionScore] = {}
     for name, error in surface_errors(reference, mask, labels, spacing_mm).items():
         quality = BEST_QUALITY - error.mean_distance_mm / mm_per_point
-        over_share = error.over_share
-        if rater_noise and rng is not None and error.mean_distance_mm > 0:
-            quality += rng.normal(0.0, rater_noise)
-            over_share += rng.normal(0.0, rater_noise / 5)
+        if rater is not None and error.mean_distance_mm > 0:
+            quality += rater.quality_error()
         quality = float(np.clip(np.rint(max(quality, 0.0) / step) * step, 0.0, BEST_QUALITY))
-        scores[name] = RegionScore(quality, _error_type(quality, over_share))
+        kind = _error_type(quality, error.over_share)
+        scores[name] = RegionScore(quality, kind if rater is None else rater.judge_error(kind))
     return scores
+
+
+class Rater:
+    """Errors of a person who scores; they depend on seed, case and number of the rater only.
+
+    A flawless region is always scored 5, and quality 5 always goes with no error.
+
+    Args:
+        sd: Standard deviation, in points, of the error of the quality before rounding.
+        wrong_errors: Probability that the error type of a region with errors is one of the two wrong ones.
+        seed: Of all raters and cases.
+        case: Name of the case.
+        number: Number of the rater.
+    """
+
+    def __init__(self, sd: float, wrong_errors: float, seed: int, case: str, number: int) -> None:
+        self.sd, self.wrong_errors = sd, wrong_errors
+        self._quality_rng, self._error_rng = np.random.default_rng([seed, zlib.crc32(case.encode()), number]).spawn(2)
+
+    def quality_error(self) -> float:
+        """Error of the quality of the next region."""
+        return self._quality_rng.normal(0.0, self.sd)
+
+    def judge_error(self, true: ErrorType) -> ErrorType:
+        """Error type that the rater notes for the next region."""
+        wrong, choice = self._error_rng.random(), int(self._error_rng.integers(2))
+        if true == ErrorType.NONE or wrong >= self.wrong_errors:
+            return true
+        return [kind for kind in (ErrorType.UNDER, ErrorType.OVER, ErrorType.BOTH) if kind != true][choice]
 
 
 def surface_errors(
     reference: NDArray[np.integer], mask: NDArray[np.integer], labels: Labels, spacing_mm: Sequence[float]
 ) -> dict[str, SurfaceError]:
-    """Wrong volumes and surface area of each region that at least one of the two maps has.
+    """Error of each region that at least one of the two maps has.
 
     Faces that the border of the image cuts are not counted as surface. Arguments and exceptions as `simulate_scores`.
     """
@@ -127,22 +128,24 @@ def surface_errors(
         raise InvalidInputError(
             f"reference of shape {reference.shape}, mask of shape {mask.shape} (remedy: the same grid for both)"
         )
-    if len(spacing_mm) != reference.ndim or min(spacing_mm) <= 0:
-        raise InvalidInputError(f"spacing {tuple(spacing_mm)} mm (remedy: {reference.ndim} positive numbers)")
-    voxel_mm3 = float(np.prod(spacing_mm))
     errors: dict[str, SurfaceError] = {}
     for name, values in labels.items():
         true, given = np.isin(reference, values), np.isin(mask, values)
-        box = _bounding_box(true | given)
-        if box is None:
+        boxes = ndimage.find_objects((true | given).view(np.uint8))
+        if not boxes:
             continue
+        # Three voxels are more than the blur of the surface reaches.
+        box = tuple(slice(max(side.start - 3, 0), side.stop + 3) for side in boxes[0])
         true, given = true[box], given[box]
-        areas = [surface_area_mm2(region, spacing_mm) for region in (true, given) if region.any()]
-        complete = len(areas) == 2
+        over_voxels, wrong_voxels = int((given & ~true).sum()), int((given ^ true).sum())
+        if not wrong_voxels:
+            errors[name] = SurfaceError(0.0, 0.5)
+            continue
+        wrong_mm3 = wrong_voxels * float(np.prod(spacing_mm))
+        both = true.any() and given.any()
+        area_mm2 = np.mean([surface_area_mm2(region, spacing_mm) for region in (true, given)]) if both else 0.0
         errors[name] = SurfaceError(
-            under_mm3=float((true & ~given).sum()) * voxel_mm3,
-            over_mm3=float((given & ~true).sum()) * voxel_mm3,
-            area_mm2=float(np.mean(areas)) if complete else 0.0,
+            float(wrong_mm3 / area_mm2) if area_mm2 > 0 else float("inf"), over_voxels / wrong_voxels
         )
     return errors
 
@@ -160,27 +163,6 @@ def surface_area_mm2(region: NDArray[np.bool_], spacing_mm: Sequence[float]) -> 
     return float(np.sqrt(squared).sum(dtype=np.float64) * np.prod(spacing_mm))
 
 
-def rater_rng(seed: int, case: str, rater: int) -> np.random.Generator:
-    """Random numbers of one rater for one case, whatever other cases and raters there are."""
-    return np.random.default_rng([seed, zlib.crc32(case.encode()), rater])
-
-
-def check_scoring_options(mm_per_point: float, step: float, rater_noise: float) -> None:
-    """Check the options of `simulate_scores`.
-
-    Raises:
-        InvalidInputError: Options out of range; all of them in one list.
-    """
-    problems = Problems()
-    if not 0 < mm_per_point < float("inf"):
-        problems.add("mm per point", f"{mm_per_point:g} is not a positive number")
-    if not 0 < step <= BEST_QUALITY or abs(BEST_QUALITY / step - round(BEST_QUALITY / step)) > 1e-9:
-        problems.add("step", f"{step:g} does not divide the scale from 0 to 5", "0.5 or 1, for example")
-    if not 0 <= rater_noise < float("inf"):
-        problems.add("rater noise", f"{rater_noise:g} is not 0 or a positive number")
-    problems.raise_if_any()
-
-
 def score_rows(case: str, scores: Mapping[str, RegionScore], rater: str | None = None) -> list[dict[str, str | float]]:
     """Scores of one case as rows of the table that the converter reads."""
     rater_column: dict[str, str | float] = {} if rater is None else {"rater": rater}
@@ -193,19 +175,11 @@ def score_rows(case: str, scores: Mapping[str, RegionScore], rater: str | None =
 def score_summary(rows: Iterable[Mapping[str, str | float]], regions: Sequence[str]) -> str:
     """Table of the mean quality and the counts of error types of each region, as text."""
     table = pd.DataFrame(list(rows), columns=["case", "region", "quality", "error"])
-    names = [error_name(member) for member in ErrorType]
     lines = []
     for label, part in [*((name, table[table.region == name]) for name in regions), ("all", table)]:
-        counts = part.error.value_counts()
         spread = f"{part.quality.mean():.2f} ({part.quality.min():g}-{part.quality.max():g})" if len(part) else "-"
-        lines.append(
-            {
-                "region": label,
-                "scores": len(part),
-                "quality mean (range)": spread,
-                **{n: int(counts.get(n, 0)) for n in names},
-            }
-        )
+        counts = {error_name(kind): int((part.error == error_name(kind)).sum()) for kind in ErrorType}
+        lines.append({"region": label, "scores": len(part), "quality mean (range)": spread, **counts})
     return pd.DataFrame(lines).to_string(index=False)
 
 
@@ -215,14 +189,3 @@ def _error_type(quality: float, over_share: float) -> ErrorType:
     if over_share >= ONE_SIDED:
         return ErrorType.OVER
     return ErrorType.UNDER if over_share <= 1 - ONE_SIDED else ErrorType.BOTH
-
-
-def _bounding_box(region: NDArray[np.bool_]) -> tuple[slice, ...] | None:
-    """Box with a margin of three voxels, more than the blur of the surface reaches; None where the region is empty."""
-    box = []
-    for axis in range(region.ndim):
-        hit = np.flatnonzero(region.any(axis=tuple(other for other in range(region.ndim) if other != axis)))
-        if not len(hit):
-            return None
-        box.append(slice(max(int(hit[0]) - 3, 0), int(hit[-1]) + 4))
-    return tuple(box)

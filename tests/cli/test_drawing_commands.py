@@ -18,7 +18,7 @@ from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset_conversion.drawings import main as convert
 
 SHAPE = (4, 30, 36)  # z, y, x
-LABELS = ["--labels", "liver=2", "spleen=5,6"]
+CLASSES = ["--classes", "liver=2", "spleen=5,6"]
 
 
 def write(path: Path, array: np.ndarray) -> None:
@@ -44,7 +44,7 @@ def study(nnunet_folders) -> Path:
 
 
 def simulated(*further: str, output: str = "drawn") -> int:
-    return simulate(["--references", "labels", *LABELS, "-o", output, "-np", "1", *further])
+    return simulate(["--references", "labels", *CLASSES, "-o", output, "-np", "1", *further])
 
 
 def test_simulated_drawings_are_rough_seeded_and_reported(study, capsys):
@@ -76,15 +76,14 @@ def test_simulated_drawings_are_rough_seeded_and_reported(study, capsys):
 
 
 def test_what_the_simulation_refuses(study, capsys):
-    assert simulated("--annotators", "anna=drunk", "an na=hasty", "--seed", "-1") == 2
+    assert simulated("--annotators", "anna=drunk", "an na=hasty", "--seed", "-1", "--margin-mm", "nan") == 2
     told = capsys.readouterr().err
-    assert "3 problems" in told and "careful, typical, hasty" in told and "--seed: -1 is below 0" in told
-    assert simulate(["--references", "labels", "--labels", "liver=2", "-o", "drawn", "-np", "1"]) == 2
-    assert "holds the value 5 (" in capsys.readouterr().err and not (study / "drawn").exists()
-    (study / "precious").mkdir()
-    assert simulated("--overwrite", output="precious") == 2
-    assert "did not make it and will not delete it" in capsys.readouterr().err
-    assert not list(study.glob(".*partial"))
+    assert "4 problems" in told and "careful, typical, hasty" in told
+    assert "--seed -1" in told and "--margin-mm nan: is not a number from 0" in told
+    assert simulate(["--references", "labels", "--classes", "liver=2", "-o", "drawn", "-np", "1"]) == 2
+    assert "holds the values [5, 6]" in capsys.readouterr().err and not (study / "drawn").exists()
+    assert simulated("--classes", "liver=2", "--other-labels", "background") == 0
+    assert set(np.unique(voxels(study / "drawn/positive_anna/case_0.nii.gz"))) == {0, 1, 2}
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_an_existing_folder_is_kept_unless_this_command_made_it(tmp_path: Path, 
     assert main([str(precious), *SMALL]) == 2
     assert "exists already" in capsys.readouterr().err
     assert main([str(precious), *SMALL, "--overwrite"]) == 2
-    assert "will not delete it" in capsys.readouterr().err
+    assert "did not make it and will not delete it" in capsys.readouterr().err
     assert (precious / "thesis.txt").read_text() == "years of work"
 
 
@@ -100,12 +100,23 @@ def test_overwrite_replaces_what_an_earlier_run_made(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+def test_a_preview_replaces_only_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    picture = tmp_path / "notes.png"
+    picture.write_text("not a picture")
+    for more in ([], ["--overwrite"]):
+        assert main([str(tmp_path / "data"), *SMALL, "--preview", str(picture), *more]) == 2
+        assert "--preview" in capsys.readouterr().err
+    assert picture.read_text() == "not a picture" and not (tmp_path / "data").exists()
+
+
 def test_all_wrong_options_are_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     arguments = ["--cases", "0", "--test-cases", "-1", "--size", "8", "40", "40", "--seed", "-3", "-np", "0"]
-    assert main([str(tmp_path / "data"), *arguments, "--preview", "p.jpg"]) == 2
+    assert main([str(tmp_path / "data"), *arguments]) == 2
     message = capsys.readouterr().err
-    for option in ("--cases", "--test-cases", "--size", "--seed", "-np", "--preview"):
+    for option in ("--cases", "--test-cases", "--size", "--seed", "-np"):
         assert option in message
+    assert main([str(tmp_path / "data"), "--preview", "p.jpg"]) == 2
+    assert "does not end in .png" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +43,12 @@ def arguments(folder: Path, *more: str) -> list[str]:
     ]
 
 
-REGIONS = ("--regions", "head=1", "shaft=2")
+EXACT = ("--rater-sd", "0", "--wrong-errors", "0")
+REGIONS = ("--classes", "head=1", "shaft=2")
 
 
 def test_table_by_hand(folders: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(arguments(folders, *REGIONS)) == 0
+    assert main(arguments(folders, *REGIONS, *EXACT)) == 0
     table = pd.read_csv(folders / "scores.csv")
     assert list(table.columns) == ["case", "region", "quality", "error"]
     assert list(zip(table.case, table.region, table.error, strict=True)) == [
@@ -62,23 +62,24 @@ def test_table_by_hand(folders: Path, capsys: pytest.CaptureFixture[str]):
     assert not list(folders.glob(".*"))
 
 
-def test_regions_from_dataset_json_leave_out_background_and_ignore(folders: Path):
-    labels = {"background": 0, "head": 1, "shaft": 2, "ignore": 3}
-    (folders / "dataset.json").write_text(json.dumps({"labels": labels}))
-    assert main(arguments(folders, "--dataset-json", str(folders / "dataset.json"))) == 0
-    assert set(pd.read_csv(folders / "scores.csv").region) == {"head", "shaft"}
-
-
 def test_labels_that_count_as_one(folders: Path):
-    assert main(arguments(folders, "--regions", "bone=1,2")) == 0
+    assert main(arguments(folders, "--classes", "bone=1,2")) == 0
     table = pd.read_csv(folders / "scores.csv")
     assert list(table.region) == ["bone", "bone"]
-    assert main(arguments(folders, "--regions", "bone=1-2", "--overwrite")) == 0
+    assert main(arguments(folders, "--classes", "bone=1-2", "--overwrite")) == 0
     pd.testing.assert_frame_equal(pd.read_csv(folders / "scores.csv"), table)
 
 
+def test_raters_err_unless_told_otherwise(folders: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(arguments(folders, *REGIONS, "--raters", "40")) == 0
+    assert "40 raters with SD 1 and 15% wrong error types" in capsys.readouterr().out
+    head = pd.read_csv(folders / "scores.csv").query("case == 'a' and region == 'head'")
+    wrong = head.query("error not in ('none', 'under')")
+    assert 0.6 < head.quality.std() < 1.4 and 0.02 < len(wrong) / len(head) < 0.35
+
+
 def test_raters_are_named_and_repeatable(folders: Path):
-    noise = ("--raters", "3", "--rater-noise", "0.8", "--seed", "7")
+    noise = ("--raters", "3", "--rater-sd", "0.8", "--seed", "7")
     assert main(arguments(folders, *REGIONS, *noise)) == 0
     first = (folders / "scores.csv").read_bytes()
     table = pd.read_csv(folders / "scores.csv")
@@ -97,18 +98,11 @@ def test_phantoms_are_scored_as_their_own_table_says_and_priors_are_judged(
     for path in list((data / "images").iterdir()):
         path.rename(path.with_name(path.name.replace(".nii.gz", "_0000.nii.gz")))
     before = (data / "scores.csv").read_bytes()
-    options = ("--dataset-json", str(data / "phantoms.json"), "--images", str(data / "images"), "--overwrite")
+    options = ("--dataset-json", str(data / "phantoms.json"), "--images", str(data / "images"), "--overwrite", *EXACT)
     assert main(arguments(data, *options)) == 0
     assert (data / "scores.csv").read_bytes() == before
     printed = capsys.readouterr().out
     assert "AUC" in printed and "local" in printed
-
-
-def test_an_existing_table_is_kept(folders: Path, capsys: pytest.CaptureFixture[str]):
-    (folders / "scores.csv").write_text("by hand")
-    assert main(arguments(folders, *REGIONS)) == 2
-    assert "exists already" in capsys.readouterr().err
-    assert (folders / "scores.csv").read_text() == "by hand"
 
 
 def test_all_problems_of_all_files_are_told_at_once(folders: Path, capsys: pytest.CaptureFixture[str]):
@@ -126,8 +120,8 @@ def test_all_problems_of_all_files_are_told_at_once(folders: Path, capsys: pytes
 
 
 def test_other_labels_can_be_allowed(folders: Path):
-    assert main(arguments(folders, "--regions", "head=1")) == 2
-    assert main(arguments(folders, "--regions", "head=1", "--other-labels", "background")) == 0
+    assert main(arguments(folders, "--classes", "head=1")) == 2
+    assert main(arguments(folders, "--classes", "head=1", "--other-labels", "background")) == 0
 
 
 def test_a_mask_without_reference_or_image_is_named(folders: Path, capsys: pytest.CaptureFixture[str]):
@@ -139,39 +133,27 @@ def test_a_mask_without_reference_or_image_is_named(folders: Path, capsys: pytes
 
 
 def test_wrong_options_are_named_at_once(folders: Path, capsys: pytest.CaptureFixture[str]):
-    wrong = (
-        "--regions",
-        "head",
-        "shaft=0",
-        "neck=x",
-        "arm=3-",
-        "--mm-per-point",
-        "0",
-        "--step",
-        "0.7",
-        "--raters",
-        "2",
-        "--seed",
-        "-1",
-    )
-    assert main(arguments(folders, *wrong)) == 2
+    numbers = ("--mm-per-point", "0", "--step", "0.7", "--raters", "0")
+    assert main(arguments(folders, "--classes", "shaft=0", "neck=x", "arm=3-", *numbers)) == 2
     message = capsys.readouterr().err
-    for part in ("'head'", "'shaft=0'", "'neck=x'", "'arm=3-'", "mm per point", "0.7", "--raters", "--seed"):
+    for part in ("shaft=0", "neck=x", "arm=3-", "--mm-per-point 0", "--step 0.7: does not divide", "--raters 0"):
         assert part in message
+    assert main(arguments(folders, *REGIONS, "--raters", "2", *EXACT)) == 2
+    assert "would all say the same" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"labels": {"background": 0}}', '{"labels": {"bone": "1"}}', "{}"])
 def test_a_dataset_json_without_labels_is_refused(folders: Path, content: str, capsys: pytest.CaptureFixture[str]):
     (folders / "dataset.json").write_text(content)
     assert main(arguments(folders, "--dataset-json", str(folders / "dataset.json"))) == 2
-    assert "labels" in capsys.readouterr().err
+    assert "dataset.json" in capsys.readouterr().err
 
 
 def test_missing_folders_and_regions_that_never_occur_are_told(folders: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["--references", "nowhere", "--masks", "nirgends", *REGIONS, "-o", str(folders / "s.csv")]) == 2
     message = capsys.readouterr().err
     assert "nowhere" in message and "nirgends" in message
-    assert main(arguments(folders, "--regions", "hand=9", "--other-labels", "background")) == 2
+    assert main(arguments(folders, "--classes", "hand=9", "--other-labels", "background")) == 2
     assert "hand" in capsys.readouterr().err
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_weak.simulation.phantoms import REGIONS, make_phantom
+from nnunet_weak.simulation.phantoms import make_phantom
 from nnunet_weak.simulation.prior_check import KINDS, assess_priors, prior_summary
 
 
@@ -11,7 +11,7 @@ def test_the_bones_edge_is_told_by_the_local_prior():
     cases = []
     for seed in range(3):
         phantom = make_phantom(seed)
-        cases.append(assess_priors(phantom.image, phantom.initial_mask, phantom.labels, REGIONS))
+        cases.append(assess_priors(phantom.image, phantom.initial_mask, phantom.labels))
     assert set(cases[0]) == set(KINDS)
     assert np.mean([case["local"].auc for case in cases]) > 0.8
     assert all(case["local"].dice_oracle > case["local"].dice_mask for case in cases)
@@ -24,13 +24,5 @@ def test_an_image_of_noise_is_called_useless():
     rng = np.random.default_rng(0)
     noise = sitk.GetImageFromArray(rng.normal(500, 100, size=phantom.image.GetSize()[::-1]).astype(np.float32))
     noise.CopyInformation(phantom.image)
-    text = prior_summary([assess_priors(noise, phantom.initial_mask, phantom.labels, REGIONS)])
+    text = prior_summary([assess_priors(noise, phantom.initial_mask, phantom.labels)])
     assert "expect little of SCORE" in text
-
-
-def test_labels_that_count_as_one_are_merged():
-    phantom = make_phantom(2, (30, 28, 36))
-    whole = phantom.initial_mask > 0
-    merged = assess_priors(phantom.image, whole, phantom.labels, {"bone": (1, 2, 3)})["otsu"]
-    parts = assess_priors(phantom.image, phantom.initial_mask, phantom.labels, REGIONS)["otsu"]
-    assert merged == parts

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from nnunet_weak.dataset.annotations import ErrorType, RegionScore
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.simulation.scores import (
-    SurfaceError,
-    rater_rng,
+    Rater,
     score_rows,
     score_summary,
     simulate_scores,
@@ -135,8 +134,8 @@ def test_scores_stay_on_the_scale_and_none_goes_with_5(seed: int, step: float, n
     rng = np.random.default_rng(seed)
     reference = rng.integers(0, 3, size=(4, 6, 5))
     mask = np.roll(reference, offset, axis=1)
-    options = {"step": step, "rater_noise": noise, "rng": rng}
-    for found in simulate_scores(reference, mask, {"a": 1, "b": 2}, SPACING_MM, **options).values():
+    rater = Rater(noise, 0.15, seed, "case", 1)
+    for found in simulate_scores(reference, mask, {"a": 1, "b": 2}, SPACING_MM, step=step, rater=rater).values():
         assert 0 <= found.quality <= 5
         assert found.quality / step == round(found.quality / step)
         assert (found.quality == 5) == (found.error == ErrorType.NONE)
@@ -148,34 +147,45 @@ def test_swapping_reference_and_mask_swaps_over_and_under():
     labels = {"bone": 1}
     forth = surface_errors(one.astype(int), other.astype(int), labels, SPACING_MM)["bone"]
     back = surface_errors(other.astype(int), one.astype(int), labels, SPACING_MM)["bone"]
-    assert (forth.under_mm3, forth.over_mm3) == (back.over_mm3, back.under_mm3)
-    assert forth.area_mm2 == pytest.approx(back.area_mm2)
+    assert forth.over_share == pytest.approx(1 - back.over_share)
+    assert forth.mean_distance_mm == pytest.approx(back.mean_distance_mm)
 
 
-def test_raters_scatter_around_the_truth_but_never_fault_a_flawless_region():
+def test_raters_scatter_around_the_rule_but_never_fault_a_flawless_region():
     reference, mask = ball(15), ball(16)
-    drawn = [score(reference, mask, rater_noise=0.5, rng=rater_rng(0, "case", r)).quality for r in range(60)]
+    drawn = [score(reference, mask, rater=Rater(0.5, 0, 0, "case", number)).quality for number in range(60)]
     assert np.mean(drawn) == pytest.approx(5 - 1 / 0.5, abs=0.3)
     assert 0.3 < np.std(drawn) < 0.75
-    assert all(
-        score(reference, reference, rater_noise=2, rng=rater_rng(0, "case", r)).error == ErrorType.NONE
-        for r in range(9)
-    )
+    for number in range(9):
+        assert score(reference, reference, rater=Rater(2, 1, 0, "case", number)).error == ErrorType.NONE
+
+
+def test_a_rater_without_errors_scores_by_the_rule():
+    assert score(ball(15), ball(16), rater=Rater(0, 0, 0, "case", 1)) == score(ball(15), ball(16))
+
+
+def test_the_share_of_wrong_error_types_is_the_one_asked_for():
+    rater = Rater(1, 0.15, 0, "case", 1)
+    judged = [rater.judge_error(ErrorType.OVER) for _ in range(4000)]
+    shares = {kind: judged.count(kind) / 4000 for kind in ErrorType}
+    assert shares[ErrorType.OVER] == pytest.approx(0.85, abs=0.02) and shares[ErrorType.NONE] == 0
+    assert shares[ErrorType.UNDER] == pytest.approx(0.075, abs=0.015)
 
 
 def test_a_raters_numbers_depend_on_seed_case_and_rater_only():
-    one, same = rater_rng(0, "case_01", 1).normal(), rater_rng(0, "case_01", 1).normal()
-    others = [
-        rater_rng(1, "case_01", 1).normal(),
-        rater_rng(0, "case_02", 1).normal(),
-        rater_rng(0, "case_01", 2).normal(),
-    ]
-    assert one == same and one not in others
+    def errors(*who: object) -> list[float]:
+        rater = Rater(1, 0.15, *who)  # type: ignore[arg-type]
+        return [rater.quality_error() for _ in range(3)]
+
+    assert errors(0, "case_01", 1) == errors(0, "case_01", 1)
+    for other in ((1, "case_01", 1), (0, "case_02", 1), (0, "case_01", 2)):
+        assert errors(*other) != errors(0, "case_01", 1)
 
 
 def test_surface_error_without_errors_or_surface():
-    assert SurfaceError(0, 0, 0).mean_distance_mm == 0 and SurfaceError(0, 0, 0).over_share == 0.5
-    assert SurfaceError(3, 0, 0).mean_distance_mm == float("inf")
+    whole, none = ball(15).astype(int), np.zeros(SHAPE, int)
+    assert surface_errors(whole, whole, {"bone": 1}, SPACING_MM) == {"bone": (0, 0.5)}
+    assert surface_errors(none, whole, {"bone": 1}, SPACING_MM) == {"bone": (float("inf"), 1)}
 
 
 def test_rows_name_the_error_and_the_rater():
@@ -197,23 +207,6 @@ def test_summary_counts_each_region_and_all():
     assert lines[3][:3] == ["all", "2", "3.50"]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mm_per_point": 0}, "mm per point"),
-        ({"mm_per_point": float("nan")}, "mm per point"),
-        ({"step": 0.3}, "does not divide"),
-        ({"rater_noise": -1}, "rater noise"),
-        ({"rater_noise": 1}, "random number generator"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict, message: str):
-    with pytest.raises(InvalidInputError, match=message):
-        score(ball(10), ball(10), **options)
-
-
 def test_different_grids_are_refused():
     with pytest.raises(InvalidInputError, match="same grid"):
         simulate_scores(np.zeros((2, 3, 4), int), np.zeros((2, 4, 3), int), {"a": 1}, SPACING_MM)
-    with pytest.raises(InvalidInputError, match="3 positive numbers"):
-        simulate_scores(np.zeros((2, 3, 4), int), np.zeros((2, 3, 4), int), {"a": 1}, (1, 1))

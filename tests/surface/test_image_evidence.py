@@ -37,7 +37,7 @@ def iou(vertices: np.ndarray, faces: np.ndarray, label: sitk.Image) -> float:
 
 
 LABEL = bent_object()
-POINTS = simulate_points(LABEL, 15, seed=1).points_mm
+POINTS = simulate_points(LABEL, 15, seed=1)
 FIT = fit_surface(POINTS)
 
 

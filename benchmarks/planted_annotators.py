@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from nnunet_weak.simulation.rough_drawing import RoughDrawing, blank_drawing, drawn_counts
 from nnunet_weak.simulation.rough_outlines import distance_mm, patches
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """A planted mistake: class ``true`` within ``reach_mm`` of class ``drawn`` is drawn as ``drawn``.
+    """A planted mistake: class `true` within `reach_mm` of class `drawn` is drawn as `drawn`.
 
-    ``Confusion(0, 3, 4.0)`` leaks class 3 into the background; ``Confusion(1, 2, 3.0)`` and ``Confusion(2, 1, 3.0)``
-    together swap two classes near their border. ``share`` of the voxels within reach are affected, in coherent patches.
+    `Confusion(0, 3, 4.0)` leaks class 3 into the background; `Confusion(1, 2, 3.0)` and `Confusion(2, 1, 3.0)`
+    together swap two classes near their border. `share` of the voxels within reach are affected, in coherent patches.
     """
 
     true: int
@@ -38,23 +37,21 @@ def draw_planted(
     num_classes: int,
     seed: int,
     blank_share: float = 0.0,
-) -> RoughDrawing:
+) -> NDArray[np.integer]:
     """Draw every voxel, with known mistakes: the planted annotator of an experiment on transition matrices.
 
-    All confusions refer to the true labels; a later one overrides an earlier one where both apply. The result's
-    ``transition_matrix`` is the annotator's true matrix on this case, its ``counts`` add up over cases. No effort is
-    reported, because nobody draws like this.
+    All confusions refer to the true labels; a later one overrides an earlier one where both apply. The annotator's true
+    matrix is `transition_matrix_of` the counts of drawn and true classes.
 
     Args:
         label_map: dense labels, axes (z, y, x).
         spacing_mm: voxel size along the same axes.
         confusions: the mistakes.
-        num_classes: ``L``, background included.
+        num_classes: `L`, background included.
         seed: same seed, same drawing.
         blank_share: share of voxels left blank, in coherent patches, independent of the class.
     """
-    annotation = blank_drawing(label_map.shape, num_classes)
-    annotation += (label_map + 1).astype(annotation.dtype)
+    annotation = (label_map + 1).astype(np.uint8 if num_classes < 255 else np.uint16)
     for number, confusion in enumerate(confusions):
         near = distance_mm(label_map == confusion.drawn, spacing_mm) <= confusion.reach_mm
         field = patches(label_map.shape, spacing_mm, 6 * confusion.reach_mm, np.random.default_rng([seed, number + 1]))
@@ -64,5 +61,10 @@ def draw_planted(
         wavelength_mm = 0.5 * float(np.median(np.array(label_map.shape) * spacing_mm))
         field = patches(label_map.shape, spacing_mm, wavelength_mm, np.random.default_rng([seed, 0]))
         annotation[field < special.ndtri(blank_share)] = 0
-    class_voxels = np.bincount(label_map.ravel(), minlength=num_classes)
-    return RoughDrawing(annotation, "positive", drawn_counts(annotation, label_map, num_classes), class_voxels)
+    return annotation
+
+
+def transition_matrix_of(counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    """`p(drawn m | true k)` from counts with axes (m, k); a column without counts becomes that of the identity."""
+    total = counts.sum(axis=0)
+    return np.where(total > 0, counts / np.maximum(total, 1), np.eye(len(counts)))
