@@ -1,8 +1,8 @@
 """Time of `nnunet_weak_convert_points`, against merely reading and writing the same files with SimpleITK.
 
-Large ellipsoids in noise, points on their surfaces, one process. The yardstick reads the images and writes them, the
-label maps and the maps of trusted voxels, as a converter of a few lines would. The conversion adds all checks, the fit,
-the rasterising, meshes, previews and SHA-256 sums. Imports are in neither.
+Large ellipsoids in noise, points on their surfaces, one process. The yardstick reads the images and writes them and the
+label maps, as a converter of a few lines would. The conversion adds all checks, the fit, the rasterising, meshes,
+previews and SHA-256 sums. Imports are in neither.
 
     python benchmarks/convert_points.py --size 512 512 300 --cases 2
 """
@@ -24,7 +24,6 @@ from nnunet_weak.dataset_conversion.points import main as convert
 from nnunet_weak.points.files import write_points
 from nnunet_weak.points.points import ObjectPoints, PointSet
 from nnunet_weak.simulation.points import simulate_points
-from nnunet_weak.surface.trust import TRUSTED
 
 RADII = (0.4, 0.43, 0.55)  # of half the image, z, y, x
 SPACING_MM = (0.8, 0.8, 1.5)
@@ -49,11 +48,7 @@ def make_inputs(folder: Path, size: tuple[int, int, int], cases: int, points: in
 
 def read_and_write(folder: Path, raw: Path) -> None:
     """The yardstick; the outputs' voxels lie in memory before."""
-    maps = [
-        sitk.ReadImage(str(path))
-        for kind in ("labelsTr", f"annotationsTr/{TRUSTED}")
-        for path in sorted((raw / kind).iterdir())
-    ]
+    maps = [sitk.ReadImage(str(path)) for path in sorted((raw / "labelsTr").iterdir())]
     start = time.perf_counter()
     for path in sorted((folder / "images").iterdir()):
         sitk.WriteImage(sitk.ReadImage(str(path)), str(folder / "written.nii.gz"), True)

@@ -16,14 +16,19 @@ from torch import Tensor
 
 from nnunet_weak.losses.score import RegionTargets, score_domains
 from nnunet_weak.losses.score_plus import score_plus_domains
-from nnunet_weak.morphology import band
+from nnunet_weak.morphology import dilate, erode
 from nnunet_weak.transforms.mask_morphology import morphological_augmentation
 
 SIZE = 128
 
 
+def band(mask: Tensor, eta: float, spacing: Sequence[float]) -> Tensor:
+    """SCORE's correction band around the edge of a mask."""
+    return dilate(mask, eta, spacing) & ~erode(mask, eta, spacing)
+
+
 def scipy_band(mask: Tensor, eta: float, spacing: Sequence[float]) -> Tensor:
-    """The band of :func:`nnunet_weak.morphology.band` by two Euclidean distance transforms of scipy."""
+    """The same as `band` by two Euclidean distance transforms of scipy."""
     array = mask.cpu().numpy()
     outer = distance_transform_edt(~array, sampling=spacing) <= eta
     inner = distance_transform_edt(array, sampling=spacing) > eta
@@ -60,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{'band at 128^3':34} {'scipy':>9} {'here':>9} {'ratio':>7}   (milliseconds, {device})")
     for name, mask in (("ellipsoid, 4 % of the volume", bone), ("2 % of voxels, scattered", scattered)):
         for eta, spacing in ((2.0, (1.0, 1.0, 1.0)), (3.0, (1.5, 0.7, 0.7))):
-            if not torch.equal(band(mask, eta, eta, spacing), scipy_band(mask, eta, spacing)):
+            if not torch.equal(band(mask, eta, spacing), scipy_band(mask, eta, spacing)):
                 raise RuntimeError(f"band and scipy differ for {name}, eta {eta}, spacing {spacing}")
             reference = best_ms(partial(scipy_band, mask, eta, spacing), device, arguments.repeats)
-            ours = best_ms(partial(band, mask, eta, eta, spacing), device, arguments.repeats)
+            ours = best_ms(partial(band, mask, eta, spacing), device, arguments.repeats)
             print(f"{f'{name}, eta {eta}':34} {reference:9.1f} {ours:9.1f} {reference / ours:6.0f}x")
 
     targets = RegionTargets(

@@ -71,15 +71,15 @@ COMPARISONS = {
     "scribbles_not_balanced": ("scribbles_not", "RefineSegBalanced"),
 }
 PARTS = {
-    "scribbles_walker_identity": ("scribbles_walker", "RefineSegIdentity"),
-    "scribbles_not_identity": ("scribbles_not", "RefineSegIdentity"),
+    "scribbles_walker_identity": ("scribbles_walker", "RefineSegNoTransitionMatrices"),
+    "scribbles_not_identity": ("scribbles_not", "RefineSegNoTransitionMatrices"),
     "planted_stock": ("planted", "Stock"),
     "planted_refineseg": ("planted", "RefineSeg"),
-    "planted_fast_heads": ("planted", "RefineSegFastHeads"),
-    "planted_identity": ("planted", "RefineSegIdentity"),
+    "planted_head_lr20": ("planted", "RefineSegHeadLR20"),
+    "planted_identity": ("planted", "RefineSegNoTransitionMatrices"),
     "coarse_sgd": ("coarse", "RefineSegSGD"),
     "coarse_deep_supervision": ("coarse", "RefineSegDeepSupervision"),
-    "coarse_identity": ("coarse", "RefineSegIdentity"),
+    "coarse_identity": ("coarse", "RefineSegNoTransitionMatrices"),
     "coarse_no_negatives": ("coarse", "RefineSegNoNegatives"),
     "coarse_no_regulariser": ("coarse", "RefineSegNoRegulariser"),
     "coarse_no_warmup": ("coarse", "RefineSegNoWarmup"),
@@ -170,7 +170,7 @@ class Benchmark(Runs):
             output = f"annotators/{run}"
             self.make(
                 f"{output}/annotators.png",
-                f"nnunet_weak_report_annotators {model} -f {self.fold} -device {self.arguments.device} -o {output}",
+                f"nnunet_weak_report_annotators -m {model} -f {self.fold} -device {self.arguments.device} -o {output}",
             )
             if name == "planted":
                 print_recovery(self.work / "planted" / "truth.json", self.work / output / "annotators.json")

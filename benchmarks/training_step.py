@@ -65,7 +65,7 @@ METHODS = {
     ),
     "weaknet": Method(
         "Dataset519_StepsWeakNet",
-        ("nnUNetTrainerWeakNetNoReconstruction", "nnUNetTrainerWeakNet", "nnUNetTrainerWeakNetTrust"),
+        ("nnUNetTrainerWeakNetNoReconstruction", "nnUNetTrainerWeakNet"),
         (
             "nnunet_weak_simulate_points --references {p}/labels --classes bone=1,2,3 -n 25 -o {p}/points",
             "nnunet_weak_convert_points --images {p}/images --points {p}/points --classes bone=1,2,3 --no-previews {d}",

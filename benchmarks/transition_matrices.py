@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(case: str, way: str, device: str, repeats: int) -> tuple[float, float]:
     import torch
 
-    from nnunet_weak.losses.refineseg import annotator_probabilities, identity_regulariser, positive_loss
+    from nnunet_weak.losses.refineseg import positive_loss
     from nnunet_weak.networks.annotation_heads import AnnotationHeads
 
     batch, num_classes, spatial, strategies = CASES[case]
@@ -75,7 +75,9 @@ def _measure(case: str, way: str, device: str, repeats: int) -> tuple[float, flo
         weight = head.weight.flatten(0, 1).view(num_classes**2, FEATURES, *[1] * len(spatial))
         matrix = convolution(features, weight, head.bias.flatten()).unflatten(1, (num_classes, num_classes))
         matrix = matrix.softmax(2).transpose(1, 2)
-        return annotator_probabilities(matrix, logits.softmax(1)), identity_regulariser(matrix)
+        identity = torch.eye(num_classes, device=device)[None, :, :, None]
+        distance = (matrix.flatten(3) - identity).square().sum((1, 2)).mean(1)
+        return torch.einsum("bmk...,bk...->bm...", matrix, logits.softmax(1)), distance
 
     def step() -> None:
         if way == "naive":

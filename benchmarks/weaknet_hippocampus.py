@@ -6,9 +6,9 @@ Files are named alike in both folders. Nothing is trained, chosen or calibrated 
 of `--values` belongs to the one object, the Medical Segmentation Decathlon's hippocampus by default.
 
 For each number of points N, well-spread and random: the stock trainer on the templates, Weak-Net with lambda = 0,
-Weak-Net, Weak-Net with trust, the stock trainer on slices whose outlines are as long in voxels as N points, and a
-second round: lambda = 0 on templates that follow the probabilities which the first such model has for the training
-images. Tables with paired tests and reports: WORK/evaluation_N*. With `--lambdas` and `--distances` those are varied
+Weak-Net, the stock trainer on slices whose outlines are as long in voxels as N points, and a second round: lambda = 0
+on templates that follow the probabilities which the first such model has for the training images.
+Tables with paired tests and reports: WORK/evaluation_N*. With `--lambdas` and `--distances` those are varied
 for the first N, and the effect of gamma is measured: WORK/figure.png. That shows sensitivity; a value chosen from it is
 chosen on the held-out cases.
 """
@@ -29,7 +29,7 @@ from nnunet_weak import trainers
 from nnunet_weak.simulation.references import read_classes
 
 WITHOUT_RECONSTRUCTION = "WeakNetNoReconstruction"
-METHODS = ("WeakNet", WITHOUT_RECONSTRUCTION, "WeakNetTrust")
+METHODS = ("WeakNet", WITHOUT_RECONSTRUCTION)
 GAMMAS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
 

@@ -1,9 +1,8 @@
 """From images and a few points on the surface of each object to an nnU-Net raw data set for Weak-Net.
 
 `labelsTr` holds the rasterised templates that were fitted to the points; of a fully annotated case it holds the
-reference. `annotationsTr/trusted` holds the templates' classes where they can be trusted (`nnunet_weak.surface.trust`),
-which the paper's method does not use. `templates` holds what a person looks at: a mesh of each object (3D Slicer opens
-them), a preview of each case, and tables of residuals and effort.
+reference. `templates` holds what a person looks at: a mesh of each object (3D Slicer opens them), a preview of each
+case, and tables of residuals and effort.
 
 Everything is checked before anything appears.
 """
@@ -34,7 +33,6 @@ from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.predictions import find_predictions
 from nnunet_weak.points.report import template_tables, templates_report, templates_warnings
 from nnunet_weak.surface.mesh_template import read_template
-from nnunet_weak.surface.trust import TRUSTED
 
 logger = logging.getLogger(__name__)
 
@@ -191,13 +189,7 @@ def _annotations(checked: Sequence[CheckedPointCase], image_channels: int) -> We
     return WeakAnnotations(
         method="weaknet",
         channels=ChannelLayout(image_channels),
-        cases={
-            case.name: CaseAnnotation(
-                fully_annotated=case.fully_annotated, maps=() if case.fully_annotated else (TRUSTED,)
-            )
-            for case in checked
-        },
-        maps={} if all(case.fully_annotated for case in checked) else {TRUSTED: "positive"},
+        cases={case.name: CaseAnnotation(fully_annotated=case.fully_annotated) for case in checked},
     )
 
 

@@ -48,7 +48,7 @@ def main() -> int:
             "-device cpu",
         )
     model = demo.model(DATASET, TRAINER, "2d")
-    demo.run("What was learned about the annotators", f"nnunet_weak_report_annotators {model} -device cpu")
+    demo.run("What was learned about the annotators", f"nnunet_weak_report_annotators -m {model} -device cpu")
     demo.run(
         "Held-out cases: RefineSeg against the stock trainer",
         f"nnunet_weak_evaluate {folder}/{TRAINER} {data}/test/labels --baseline stock={folder}/{STOCK} "

@@ -14,7 +14,7 @@ import sys
 from demo_steps import demonstration
 
 DATASET_ID, DATASET = "531", "Dataset531_BonePoints"
-STOCK, TRAINER = "nnUNetTrainer_short", "nnUNetTrainerWeakNetTrust_short"
+STOCK, TRAINER = "nnUNetTrainer_short", "nnUNetTrainerWeakNet_short"
 FULL_CASES = 2
 
 
@@ -45,7 +45,7 @@ def main() -> int:
         demo.run(step, f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {trainer} -device cpu")
         if trainer == TRAINER:
             model = demo.model(DATASET, TRAINER, "3d_fullres")
-            demo.run("The best threshold", f"nnunet_weak_set_threshold {model} --calibrate -device cpu")
+            demo.run("The best threshold", f"nnunet_weak_set_threshold -m {model} --calibrate -device cpu")
         demo.run(
             "Prediction of the held-out cases",
             f"nnUNetv2_predict -i {folder}/imagesTs -o {folder}/{trainer} -d {DATASET_ID} -c 3d_fullres -f 0 "

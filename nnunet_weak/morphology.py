@@ -1,4 +1,4 @@
-"""Distances, erosion, dilation and bands of binary masks as torch tensors, on any device.
+"""Distances, erosion and dilation of binary masks as torch tensors, on any device.
 
 Shared by the SCORE losses (Omega_k^stab and Omega_k^corr), by Weak-Net (W_mse) and by the score-guided augmentation.
 
@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Distances are float32 sums of squares: a radius of 2.1 mm must include three steps of 0.7 mm.
-_RELATIVE_TOLERANCE = 1e-5
+RELATIVE_TOLERANCE = 1e-5
+"""Of comparisons: distances are float32 sums of squares, and a radius of 2.1 mm must include three steps of 0.7 mm."""
 
 
 def truncated_distance(mask: Tensor, radius: float, spacing: Sequence[float]) -> Tensor:
@@ -46,7 +46,7 @@ def truncated_distance(mask: Tensor, radius: float, spacing: Sequence[float]) ->
     box = work_box(mask, [_reach(radius, step) for step in spacing])
     if box is not None:
         squared = _squared_distance(mask[box], radius, spacing)
-        limit = (radius * (1 + _RELATIVE_TOLERANCE)) ** 2
+        limit = (radius * (1 + RELATIVE_TOLERANCE)) ** 2
         distance[box] = squared.masked_fill_(squared > limit, math.inf).sqrt_()
     return distance
 
@@ -55,87 +55,33 @@ def signed_distance(mask: Tensor, radius: float, spacing: Sequence[float]) -> Te
     """Distance to the mask outside of it (positive), minus the distance to its complement inside of it (negative).
 
     No voxel has the value 0: the two voxels on either side of an edge have plus and minus one step. Beyond ``radius``
-    the value is plus or minus ``inf``.
-
-    Args:
-        mask: Boolean tensor ``(..., *spatial)``.
-        radius: Largest distance of interest, in the unit of ``spacing``.
-        spacing: Voxel size of each spatial axis.
-
-    Returns:
-        float32 tensor of the shape of ``mask``.
+    the value is plus or minus ``inf``. Arguments and result as of `truncated_distance`.
     """
     return truncated_distance(mask, radius, spacing) - _depth(mask, radius, spacing)
 
 
-def dilate(
-    mask: Tensor, radius: float | Tensor, spacing: Sequence[float], *, max_radius: float | None = None
-) -> Tensor:
-    """Dilation by a ball: every voxel whose distance to the mask is at most ``radius``.
-
-    Args:
-        mask: Boolean tensor ``(..., *spatial)``.
-        radius: Radius in the unit of ``spacing``, or a field of radii that broadcasts to ``mask``, one for each voxel
-            that may be added.
-        spacing: Voxel size of each spatial axis.
-        max_radius: Upper bound of a field of radii; larger values of the field act as this one. Ignored for a number.
-
-    Returns:
-        Boolean tensor of the shape of ``mask``.
-    """
-    reach = _largest_radius(radius, max_radius)
-    return truncated_distance(mask, reach, spacing) <= _with_tolerance(radius)
+def dilate(mask: Tensor, radius: float, spacing: Sequence[float]) -> Tensor:
+    """Dilation by a ball: every voxel whose distance to the mask is at most ``radius``; boolean."""
+    return truncated_distance(mask, radius, spacing).isfinite()
 
 
-def erode(mask: Tensor, radius: float | Tensor, spacing: Sequence[float], *, max_radius: float | None = None) -> Tensor:
+def erode(mask: Tensor, radius: float, spacing: Sequence[float]) -> Tensor:
     """Erosion by a ball: the voxels of the mask farther than ``radius`` from every voxel that is not in it.
 
     The border of the array does not erode, since the mask may go on behind it. For padding to behave the same way, add
     it to the mask before the call and take it out of the result.
-
-    Args:
-        mask: Boolean tensor ``(..., *spatial)``.
-        radius: Radius in the unit of ``spacing``, or a field of radii that broadcasts to ``mask``.
-        spacing: Voxel size of each spatial axis.
-        max_radius: Upper bound of a field of radii. Ignored for a number.
-
-    Returns:
-        Boolean tensor of the shape of ``mask``.
     """
-    reach = _largest_radius(radius, max_radius)
-    return mask & (_depth(mask, reach, spacing) > _with_tolerance(radius))
-
-
-def band(mask: Tensor, inner: float, outer: float, spacing: Sequence[float]) -> Tensor:
-    """The shell around the edge of a mask: its dilation by ``outer`` without its erosion by ``inner``.
-
-    Args:
-        mask: Boolean tensor ``(..., *spatial)``.
-        inner: How far the band reaches into the mask, in the unit of ``spacing``; 0 leaves the mask out.
-        outer: How far it reaches out of the mask; 0 leaves only the inner part.
-        spacing: Voxel size of each spatial axis.
-
-    Returns:
-        Boolean tensor of the shape of ``mask``.
-    """
-    return dilate(mask, outer, spacing) & ~erode(mask, inner, spacing)
+    return mask & _depth(mask, radius, spacing).isinf()
 
 
 def known_band_region(inside: Tensor, eta: float, spacing: Sequence[float]) -> Tensor:
     """Voxels whose whole neighbourhood of radius ``eta`` is inside the image and inside the array.
 
     Only there is it certain whether a voxel belongs to a band of width ``eta``: nearer to the border of a patch or to
-    padding, an edge that is out of sight could be closer than the one in sight.
-
-    Args:
-        inside: Boolean tensor ``(..., *spatial)``, False in padding.
-        eta: Width of the band, in the unit of ``spacing``; 0 gives ``inside`` back.
-        spacing: Voxel size of each spatial axis.
-
-    Returns:
-        Boolean tensor of the shape of ``inside``.
+    padding, an edge that is out of sight could be closer than the one in sight. ``inside`` is boolean, ``(...,
+    *spatial)``, False in padding, as is the result.
     """
-    known = inside & (truncated_distance(~inside, eta, spacing) > _with_tolerance(eta))
+    known = inside & ~dilate(~inside, eta, spacing)
     for axis, step in enumerate(spacing, start=inside.ndim - len(spacing)):
         # The first voxel outside of the array is one step away from the first one in it.
         hidden = min(_reach(eta, step), known.shape[axis])
@@ -197,19 +143,7 @@ def _squared_distance(mask: Tensor, radius: float, spacing: Sequence[float]) -> 
 
 
 def _reach(radius: float, step: float) -> int:
-    return math.floor(radius * (1 + _RELATIVE_TOLERANCE) / step)
-
-
-def _with_tolerance(radius: float | Tensor) -> float | Tensor:
-    return radius * (1 + _RELATIVE_TOLERANCE)
-
-
-def _largest_radius(radius: float | Tensor, max_radius: float | None) -> float:
-    if not isinstance(radius, Tensor):
-        return radius
-    if max_radius is None:
-        raise ValueError("A field of radii needs max_radius, the largest radius in it; got None.")
-    return max_radius
+    return math.floor(radius * (1 + RELATIVE_TOLERANCE) / step)
 
 
 def _check(mask: Tensor, radius: float, spacing: Sequence[float]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from nnunet_weak.morphology import band, dilate, erode, known_band_region, signed_distance, truncated_distance
+from nnunet_weak.morphology import dilate, erode, known_band_region, signed_distance, truncated_distance
 
 SPACINGS_2D = [(1.0, 1.0), (3.0, 0.7)]
 SPACINGS_3D = [(1.0, 1.0, 1.0), (2.5, 0.7, 1.3)]
@@ -103,33 +103,6 @@ def test_signed_distance_on_a_line() -> None:
     mask = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1, 0]]).bool()
     expected = [math.inf, 2, 1, -1, -2, -math.inf, -2, -1, 1]
     assert signed_distance(mask, 2.0, (1.0, 1.0)).tolist() == [expected]
-
-
-def test_varying_radius_acts_where_it_is() -> None:
-    mask = torch.zeros(2, 9, dtype=torch.bool)
-    mask[:, 4] = True
-    field = torch.tensor([1.0, 3.0])[:, None]
-    spacing = (100.0, 1.0)
-    assert dilate(mask, field, spacing, max_radius=3.0).sum(1).tolist() == [3, 7]
-    assert erode(~mask, field, spacing, max_radius=3.0).sum(1).tolist() == [6, 2]
-    with pytest.raises(ValueError, match="max_radius"):
-        dilate(mask, field, spacing)
-
-
-def test_a_constant_field_equals_a_number() -> None:
-    mask = random_mask(2, (7, 9, 8), 0.1)
-    spacing = (1.5, 1.0, 0.8)
-    field = torch.full(mask.shape, 2.0)
-    assert torch.equal(dilate(mask, field, spacing, max_radius=2.0), dilate(mask, 2.0, spacing))
-    assert torch.equal(erode(~mask, field, spacing, max_radius=2.0), erode(~mask, 2.0, spacing))
-
-
-def test_band_is_two_sided() -> None:
-    mask = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1, 1]]).bool()
-    spacing = (1.0, 1.0)
-    assert band(mask, 2.0, 1.0, spacing).long().tolist() == [[0, 0, 0, 1, 1, 1, 0, 0, 0, 0]]
-    assert band(mask, 0.0, 2.0, spacing).long().tolist() == [[0, 0, 1, 1, 0, 0, 0, 0, 0, 0]]
-    assert band(mask, 2.0, 0.0, spacing).long().tolist() == [[0, 0, 0, 0, 1, 1, 0, 0, 0, 0]]
 
 
 def test_known_region_leaves_out_the_border_and_padding() -> None:

@@ -4,11 +4,11 @@ from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
 from nnunet_weak.trainers.refineseg_ablations import (
     nnUNetTrainerRefineSegBalanced,
     nnUNetTrainerRefineSegDeepSupervision,
-    nnUNetTrainerRefineSegFastHeads,
-    nnUNetTrainerRefineSegIdentity,
+    nnUNetTrainerRefineSegHeadLR20,
     nnUNetTrainerRefineSegLearnedComplementary,
     nnUNetTrainerRefineSegNoNegatives,
     nnUNetTrainerRefineSegNoRegulariser,
+    nnUNetTrainerRefineSegNoTransitionMatrices,
     nnUNetTrainerRefineSegNoWarmup,
     nnUNetTrainerRefineSegSGD,
 )
@@ -21,16 +21,14 @@ from nnunet_weak.trainers.score_ablations import (
     nnUNetTrainerSCOREPaperExact,
 )
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
-from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
-from nnunet_weak.trainers.weaknet_ablations import nnUNetTrainerWeakNetNoReconstruction
-from nnunet_weak.trainers.weaknet_trust import nnUNetTrainerWeakNetTrust
+from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction
 
 __all__ = [
     "nnUNetTrainerRefineSeg",
     "nnUNetTrainerRefineSegBalanced",
     "nnUNetTrainerRefineSegDeepSupervision",
-    "nnUNetTrainerRefineSegFastHeads",
-    "nnUNetTrainerRefineSegIdentity",
+    "nnUNetTrainerRefineSegHeadLR20",
+    "nnUNetTrainerRefineSegNoTransitionMatrices",
     "nnUNetTrainerRefineSegLearnedComplementary",
     "nnUNetTrainerRefineSegNoNegatives",
     "nnUNetTrainerRefineSegNoRegulariser",
@@ -45,5 +43,4 @@ __all__ = [
     "nnUNetTrainerSCOREPlus",
     "nnUNetTrainerWeakNet",
     "nnUNetTrainerWeakNetNoReconstruction",
-    "nnUNetTrainerWeakNetTrust",
 ]

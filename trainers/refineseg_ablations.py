@@ -32,10 +32,10 @@ class nnUNetTrainerRefineSegBalanced(nnUNetTrainerRefineSeg):
     batch_dice = True
 
 
-class nnUNetTrainerRefineSegFastHeads(nnUNetTrainerRefineSeg):
-    """Annotation heads that learn faster than the network: in a short training they hardly leave the identity else."""
+class nnUNetTrainerRefineSegHeadLR20(nnUNetTrainerRefineSeg):
+    """Annotation heads with a higher learning rate: in a short training they hardly leave the identity else."""
 
-    heads_pace = 20.0
+    head_lr_multiplier = 20.0
 
 
 class nnUNetTrainerRefineSegDeepSupervision(nnUNetTrainerRefineSeg):
@@ -68,7 +68,7 @@ class nnUNetTrainerRefineSegLearnedComplementary(nnUNetTrainerRefineSeg):
     learned_complementary = True
 
 
-class nnUNetTrainerRefineSegIdentity(nnUNetTrainerRefineSeg):
+class nnUNetTrainerRefineSegNoTransitionMatrices(nnUNetTrainerRefineSeg):
     """Transition matrices stay the identity: partial losses on all drawings, nothing else."""
 
     warmup_share = math.inf

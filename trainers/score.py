@@ -7,6 +7,7 @@ Reference:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,6 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from nnunet_weak.losses.score import RegionTargets, ScoreOptions, score_loss
-from nnunet_weak.training.left_right import network_axis
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 from nnunet_weak.transforms.channel_stash import RestoreChannels, StashChannels
 from nnunet_weak.transforms.mask_morphology import morphological_augmentation
@@ -56,11 +56,8 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
         """Stock geometry, but flips in the left-right direction only."""
         rotation, dummy_2d, initial_patch_size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        axis = network_axis(
-            self.annotations.left_right_axis,
-            self.plans_manager.transpose_forward,
-            len(self.configuration_manager.patch_size),
-        )
+        dims = len(self.configuration_manager.patch_size)
+        axis = left_right_axis(self.annotations.left_right_axis, self.plans_manager.transpose_forward, dims)
         mirror_axes = () if axis is None else (axis,)
         self.inference_allowed_mirroring_axes = mirror_axes or None  # prediction crashes on an empty tuple
         return rotation, dummy_2d, initial_patch_size, mirror_axes
@@ -96,7 +93,7 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
             quality=quality,
             error=error,
             prior=data[:, -1:].clamp(0, 1) if channels.prior else torch.full_like(data[:, :1], 0.5),
-            inside=batch.extra[:, -1:] > 0,
+            inside=batch.inside,
             spacing=[1.0] * (data.ndim - 2) if self.eta_mm is None else list(self.configuration_manager.spacing),
             unaugmented=unaugmented,
         )
@@ -105,8 +102,7 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
     def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
         """The three terms of eq. 4, weighted."""
         options = self.score_options if self.eta_mm is None else replace(self.score_options, eta=self.eta_mm)
-        terms = score_loss(output, batch.annotation, options)
-        return {name: getattr(options, f"weight_{name}") * value for name, value in terms.items()}
+        return score_loss(output, batch.annotation, options)
 
     def _scores(self, keys: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         regions = self.annotations.channels.masks
@@ -114,3 +110,22 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
         quality = [[float("nan") if score is None else score.quality for score in row] for row in scores]
         error = [[0 if score is None else int(score.error) for score in row] for row in scores]
         return torch.tensor(quality, device=self.device), torch.tensor(error, device=self.device)
+
+
+def left_right_axis(image_axis: int | None, transpose_forward: Sequence[int], spatial_dims: int) -> int | None:
+    """Which of the network's spatial axes runs left-right in the patient.
+
+    nnU-Net ignores the direction matrix, so it cannot know; the converter records the axis of the image.
+
+    Args:
+        image_axis: Axis of the image, x = 0, y = 1, z = 2; None if unknown.
+        transpose_forward: nnU-Net's permutation of the array axes (z, y, x).
+        spatial_dims: 2 or 3 (in 2d the first axis is not seen by the network).
+
+    Returns:
+        The axis, or None where it is unknown or out of plane.
+    """
+    if image_axis is None:
+        return None
+    axis = list(transpose_forward).index(2 - image_axis) - (3 - spatial_dims)
+    return axis if axis >= 0 else None

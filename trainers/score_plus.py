@@ -47,7 +47,7 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerSCORE):
         masks, prior = gross_error_augmentation(
             data[:, channels.mask_channels],
             targets.prior,
-            targets.quality >= self.score_plus_options.held_from_quality,
+            targets.quality >= self.score_plus_options.reliable_quality,
             [1.0] * (data.ndim - 2),
             probability=self.gross_error_probability,
         )

@@ -15,17 +15,15 @@ from torch import nn
 
 from nnunet_weak.losses.weaknet import cross_entropy_loss, reconstruction_loss, reconstruction_weights
 from nnunet_weak.networks.reconstruction import Reconstruction, reconstruction_unet
-from nnunet_weak.training.stacked_dataset import InsideChannelDataset
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 
 
 @dataclass(frozen=True)
 class TemplateTargets:
-    """By resolution, finest first: the template, which voxels count (inside the image, not ignored), and how much."""
+    """By resolution, finest first: the template, and which voxels count (inside the image, not ignored)."""
 
     template: tuple[torch.Tensor, ...]
     counted: tuple[torch.Tensor, ...]
-    weights: tuple[torch.Tensor, ...]
 
 
 class nnUNetTrainerWeakNet(nnUNetTrainerWeak):
@@ -68,17 +66,14 @@ class nnUNetTrainerWeakNet(nnUNetTrainerWeak):
     def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
         """Take the template from the label map, and leave out padding and ignored voxels."""
         templates = batch.seg if isinstance(batch.seg, list) else [batch.seg]
-        inside = batch.extra[:, -1:].float()
+        inside = batch.inside.float()
         ignore = self.label_manager.ignore_label
         counted = tuple(
             (nn.functional.interpolate(inside, template.shape[2:], mode="nearest-exact") > 0)
             & (True if ignore is None else template != ignore)
             for template in templates
         )
-        return replace(batch, annotation=TemplateTargets(tuple(part.long() for part in templates), counted, counted))
-
-    def _stacked(self, dataset: Any) -> Any:
-        return InsideChannelDataset(dataset)  # the annotation map of trusted voxels is not in the paper
+        return replace(batch, annotation=TemplateTargets(tuple(part.long() for part in templates), counted))
 
     def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
         """Both terms of eq. 1, weighted."""
@@ -94,7 +89,11 @@ class nnUNetTrainerWeakNet(nnUNetTrainerWeak):
     def template_loss(self, output: Any, targets: TemplateTargets) -> torch.Tensor:
         """L_ce; under deep supervision over the resolutions, weighted as stock weights them."""
         outputs = output if isinstance(output, list) else [output]
-        scales = [0.5**level for level in range(len(outputs))]
-        scales[1:] = [*scales[1:-1], 1e-6] if len(scales) > 1 else []  # no weight in stock, but DDP wants every output
-        levels = zip(scales, outputs, targets.template, targets.weights, strict=True)
-        return torch.stack([scale * cross_entropy_loss(*level) for scale, *level in levels]).sum(0) / sum(scales)
+        levels = zip(self.output_weights, outputs, targets.template, targets.counted, strict=True)
+        return torch.stack([weight * cross_entropy_loss(*level) for weight, *level in levels]).sum(0)
+
+
+class nnUNetTrainerWeakNetNoReconstruction(nnUNetTrainerWeakNet):
+    """lambda = 0: the template by cross-entropy alone; there is no second network."""
+
+    reconstruction_weight = 0.0

@@ -11,7 +11,6 @@ from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
-from nnunet_weak.trainers.weaknet_trust import nnUNetTrainerWeakNetTrust
 from nnunet_weak.training.cpu_precision import HalfPrecisionOnCPU
 
 
@@ -44,10 +43,6 @@ class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
 
 
 class nnUNetTrainerWeakNet_short(ShortSchedule, nnUNetTrainerWeakNet):
-    reconstruction_features = 0.5
-
-
-class nnUNetTrainerWeakNetTrust_short(ShortSchedule, nnUNetTrainerWeakNetTrust):
     reconstruction_features = 0.5
 
 

@@ -1,4 +1,4 @@
-"""What all console commands share: how they fail."""
+"""What console commands share: how they fail, and options that several of them have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,35 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.options import RUN, option
 
 Main = Callable[[Sequence[str] | None], int]
+Device = Literal["cuda", "cpu", "mps"]
+
+
+def device_option() -> Any:
+    """Declare the field `device: Device | None`; see `choose_device`."""
+    return option("-device", default=None, group=RUN, recorded=False, help="(default: cuda if there is one, else cpu)")
+
+
+def choose_device(device: Device | None) -> Any:
+    """The `torch.device` of a name."""
+    import torch
+
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def trust_option() -> Any:
+    """Declare the field `trust: bool`."""
+    return option(
+        default=False,
+        group=RUN,
+        recorded=False,
+        help="read checkpoints that hold more than numbers; such a file can run any program on this computer",
+    )
 
 
 def console_command(main: Main) -> Main:

@@ -1,4 +1,4 @@
-"""Pictures of annotators' transition matrices."""
+"""A picture of annotators' transition matrices."""
 
 from __future__ import annotations
 
@@ -29,42 +29,14 @@ def save_matrices(path: Path, matrices: Mapping[str, Sequence[NDArray[Any] | Non
         for axes, matrix, view in zip(axes_of_row, row, _VIEWS, strict=True):
             if matrix is None:
                 axes.axis("off")
-                continue
-            _matrix(axes, matrix, labels)
-            axes.set_title(view, fontsize=8)
+            else:
+                axes.set_title(view, fontsize=8)
+                _draw(axes, matrix, labels)
         axes_of_row[0].set_ylabel(f"{name}\ndrawn", fontsize=8)
     figure.savefig(path, dpi=130)
 
 
-def save_deviations(path: Path, deviations: Mapping[str, Sequence[NDArray[Any]]], classes: int) -> None:
-    """Draw for each annotation map a slice: image, drawing, prediction, and 1 - A_kk of the predicted class.
-
-    Args:
-        path: PNG file to write.
-        deviations: Title of each row, and its four slices.
-        classes: Number of classes.
-    """
-    figure = Figure(figsize=(12, 3 * len(deviations)), layout="constrained")
-    rows = figure.subplots(len(deviations), 4, squeeze=False)
-    for axes_of_row, (name, (image, drawing, prediction, deviation)) in zip(rows, deviations.items(), strict=True):
-        panels: list[tuple[str, NDArray[Any], dict[str, Any]]] = [
-            (name, image, {"cmap": "gray"}),
-            ("drawn (black: blank)", np.ma.masked_equal(drawing, 0) - 1, {"cmap": "viridis", "vmax": classes - 1}),
-            ("predicted", prediction, {"cmap": "viridis", "vmax": classes - 1}),
-            ("1 - A_kk of the predicted class k", deviation, {"cmap": "magma", "vmax": max(deviation.max(), 0.05)}),
-        ]
-        for axes, (title, array, options) in zip(axes_of_row, panels, strict=True):
-            low = {} if options["cmap"] == "gray" else {"vmin": 0}
-            picture = axes.imshow(array, **options, **low, interpolation="nearest")
-            axes.set_facecolor("black")
-            axes.set_title(title, fontsize=8)
-            axes.set_xticks([])
-            axes.set_yticks([])
-        figure.colorbar(picture, ax=axes_of_row[-1])
-    figure.savefig(path, dpi=110)
-
-
-def _matrix(axes: Axes, matrix: NDArray[Any], labels: Sequence[str]) -> None:
+def _draw(axes: Axes, matrix: NDArray[Any], labels: Sequence[str]) -> None:
     axes.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
     for m, k in np.ndindex(matrix.shape):
         value = matrix[m, k]

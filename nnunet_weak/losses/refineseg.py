@@ -1,13 +1,12 @@
 """RefineSeg's losses: learning from coarse positive and negative drawings through transition matrices.
 
 ``L`` classes, background included. An annotation strategy ``r`` (one annotator's way of drawing) is described by the
-transition matrix ``A_mk = p(drawn m | true k)``, whose columns sum to one; ``u = A p`` is what that annotator is
-expected to draw where the network believes ``p``. Annotation maps are encoded **0 = blank, k + 1 = class k**: in a
-positive map "this is class k", in a negative map "this is not class k". Blank voxels (and anything below 0) say
-nothing.
+transition matrix ``A_mk = p(drawn m | true k)``, whose columns sum to one; ``u = A p`` (eq. 1) is what that annotator
+is expected to draw where the network believes ``p``, see `nnunet_weak.networks.annotation_heads`. Annotation maps are
+encoded **0 = blank, k + 1 = class k**: in a positive map "this is class k", in a negative map "this is not class k".
+Blank voxels (and anything below 0) say nothing.
 
-Tensors are ``(B, L, *spatial)`` for class probabilities, ``(B, L, L, *spatial)`` or ``(B, L, L)`` (one matrix per
-image) for transition matrices with axes ``(B, m, k, ...)``, ``(B, *spatial)`` for maps; 2d and 3d alike. Every loss
+``u`` is ``(B, L, *spatial)``, an annotation map ``(B, *spatial)`` or ``(B, 1, *spatial)``; 2d and 3d alike. Every loss
 is returned per sample, ``(B,)``, depends on that sample alone (but for batch Dice), is computed in float32 also under
 autocast, and is 0 with a zero gradient for a blank map.
 
@@ -28,26 +27,6 @@ from torch import Tensor
 _SMALLEST_PROBABILITY = 1e-30
 
 
-def annotator_probabilities(transition: Tensor, probabilities: Tensor) -> Tensor:
-    """What the annotator is expected to draw: ``u = A p`` at every voxel (eq. 1).
-
-    Args:
-        transition: transition matrices ``A``; columns (dimension 1) sum to one.
-        probabilities: the network's class probabilities ``p``, not logits.
-
-    Returns:
-        ``u`` in float32.
-
-    Shape:
-        transition ``(B, L, L, *spatial)`` or ``(B, L, L)``; probabilities and result ``(B, L, *spatial)``.
-    """
-    with _no_autocast(probabilities):
-        transition, probabilities = transition.float(), probabilities.float()
-        if transition.ndim == 3:
-            return torch.einsum("bmk,bk...->bm...", transition, probabilities)
-        return torch.einsum("bmk...,bk...->bm...", transition, probabilities)
-
-
 def positive_loss(
     drawn_probabilities: Tensor,
     annotation: Tensor,
@@ -61,8 +40,8 @@ def positive_loss(
     """``alpha`` times cross-entropy plus ``beta`` times Dice loss, both over drawn voxels only (eqs. 2 to 4).
 
     Args:
-        drawn_probabilities: ``u`` of :func:`annotator_probabilities`.
-        annotation: positive map, 0 = blank, k + 1 = "this is class k"; values above L are not checked here.
+        drawn_probabilities: ``u``.
+        annotation: positive map; values above L are not checked here.
         alpha: weight of the cross-entropy.
         beta: weight of the Dice loss.
         dice_per_class: Dice per class, averaged over the classes that were drawn in the sample. ``False`` sums over all
@@ -74,12 +53,6 @@ def positive_loss(
         cross_entropy_per_class: cross-entropy as the mean over the drawn classes too, instead of the paper's over drawn
             voxels. For thin strokes beside a background that is drawn as a whole: the mean over voxels hardly sees the
             strokes, and a class may never be learned. Not in the paper.
-
-    Returns:
-        One value per sample; 0 where nothing is drawn.
-
-    Shape:
-        drawn_probabilities ``(B, L, *spatial)``; annotation ``(B, *spatial)`` or ``(B, 1, *spatial)``; result ``(B,)``.
     """
     with _no_autocast(drawn_probabilities):
         u, drawn, drawn_class, count = _flatten(drawn_probabilities, annotation)
@@ -113,23 +86,17 @@ def positive_loss(
 def negative_loss(
     drawn_probabilities: Tensor, annotation: Tensor, complementary_logits: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of "this is not class c", through the complementary matrix ``M`` (eq. 6): ``v = M^T u``.
+    """Mean over drawn voxels of the cross-entropy of "this is not class c" (eq. 6), by ``v = M^T u``.
 
-    Without ``complementary_logits`` ``M`` is uniform, ``1 / (L - 1)`` off the diagonal, and the loss is ``-log(1 -
-    u_c)``; its constant ``log(L - 1)`` is left out, so that a perfect prediction costs 0. With them ``M`` is
-    :func:`complementary_matrix` of the logits and the loss is ``-log v_c``, which contains that constant. For ``L =
-    2`` both are the ordinary cross-entropy on the other class.
+    Without ``complementary_logits`` the complementary matrix ``M`` is uniform, ``1 / (L - 1)`` off the diagonal, and
+    the loss is ``-log(1 - u_c)``; its constant ``log(L - 1)`` is left out, so that a perfect prediction costs 0. With
+    them ``M`` is :func:`complementary_matrix` of the logits and the loss is ``-log v_c``, which contains that constant.
+    For ``L = 2`` both are the ordinary cross-entropy on the other class.
 
     Args:
-        drawn_probabilities: ``u`` of :func:`annotator_probabilities`, summing to one over the classes.
-        annotation: negative map, 0 = blank, c + 1 = "this is not class c".
+        drawn_probabilities: ``u``, summing to one over the classes.
+        annotation: negative map.
         complementary_logits: learnable ``(L, L)`` logits of ``M``, or ``None`` for the uniform ``M``.
-
-    Returns:
-        One value per sample, the mean over drawn voxels; 0 where nothing is drawn.
-
-    Shape:
-        drawn_probabilities ``(B, L, *spatial)``; annotation ``(B, *spatial)`` or ``(B, 1, *spatial)``; result ``(B,)``.
     """
     with _no_autocast(drawn_probabilities):
         u, drawn, drawn_class, count = _flatten(drawn_probabilities, annotation)
@@ -142,28 +109,23 @@ def negative_loss(
         return -_mean_of_drawn(_safe_log(not_drawn_class), drawn, count)
 
 
-def lower_resolutions_loss(logits: Sequence[Tensor], annotations: Tensor, **options: Any) -> Tensor:
-    """Deep supervision: positive drawings as they are, on the coarser grids, weighted as nnU-Net weights them.
+def lower_resolutions_loss(
+    logits: Sequence[Tensor], annotations: Tensor, weights: Sequence[float], **options: Any
+) -> Tensor:
+    """Deep supervision: positive drawings as they are, on the coarser grids. Not in the paper.
 
-    Not in the paper. Transition matrices belong to the full resolution, so the coarser ones learn what was drawn.
+    Transition matrices belong to the full resolution, so the coarser ones learn what was drawn.
 
     Args:
-        logits: the network's logits by resolution, full resolution first; that one is left out.
-        annotations: positive maps of all strategies.
+        logits: the network's logits at the coarser resolutions, each ``(B, L, *coarse)``.
+        annotations: positive maps of all strategies, ``(B, strategies, *spatial)``.
+        weights: weight of each resolution.
         options: of :func:`positive_loss`.
-
-    Returns:
-        One value per sample; every resolution takes part in it, also where nothing is drawn.
-
-    Shape:
-        logits ``(B, L, *coarse)``; annotations ``(B, strategies, *spatial)``; result ``(B,)``.
     """
     total = annotations.new_zeros(annotations.shape[0], dtype=torch.float32)
-    for level, coarse in enumerate(logits[1:], start=1):
+    for coarse, weight in zip(logits, weights, strict=True):
         probabilities = coarse.float().softmax(1)
         total = total + 0.0 * probabilities.flatten(1).mean(1)  # in the graph also without drawings, as DDP wants
-        # The lowest resolution has no weight in nnU-Net.
-        weight = 0.5**level if level < len(logits) - 1 else 1e-6
         if annotations.shape[1]:
             drawings = torch.nn.functional.interpolate(annotations.float(), coarse.shape[2:], mode="nearest-exact")
             for drawing in drawings.unbind(1):
@@ -176,27 +138,10 @@ def complementary_matrix(logits: Tensor) -> Tensor:
 
     ``M_mk`` is the probability that "not k" is drawn where the annotator sees class m. The paper defines it by columns,
     ``p(drawn m | true k)``, yet multiplies with ``M^T``: only if rows sum to one does ``v = M^T u`` sum to one, and
-    with columns that do the loss could be lowered by inflating ``v``.
-
-    Shape:
-        logits and result ``(L, L)``.
+    with columns that do the loss could be lowered by inflating ``v``. Logits and result are ``(L, L)``.
     """
     diagonal = torch.eye(logits.shape[0], dtype=torch.bool, device=logits.device)
     return logits.float().masked_fill(diagonal, float("-inf")).softmax(dim=1)
-
-
-def identity_regulariser(transition: Tensor) -> Tensor:
-    """Squared Frobenius distance of ``A`` to the identity, averaged over voxels (eq. 7).
-
-    **Added** to the loss (times lambda, 0.2 in the paper), so that it pulls towards the identity.
-
-    Shape:
-        transition ``(B, L, L, *spatial)`` or ``(B, L, L)``; result ``(B,)``.
-    """
-    with _no_autocast(transition):
-        transition = transition.float().flatten(3) if transition.ndim > 3 else transition.float()[..., None]
-        identity = torch.eye(transition.shape[1], device=transition.device)[None, :, :, None]
-        return (transition - identity).square().sum((1, 2)).mean(1)
 
 
 def _flatten(u: Tensor, annotation: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,5 +1,7 @@
 r"""The SCORE loss: quality scores and error types of regions turned into voxel-wise supervision (eqs. 1 to 4).
 
+.. math:: L = \lambda^{stab} L^{stab} + \lambda^+ L^+ + \lambda^- L^- \quad (4)
+
 Axis order ``(B, K, D, H, W)``, or ``(B, K, H, W)`` in 2d; :math:`\hat S` are softmax probabilities over the background
 (channel 0) and K regions (channels 1 to K), given as logits. ``eta`` is in the unit of the spacing of the targets.
 
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnunet_weak.morphology import dilate, erode, known_band_region
 
@@ -99,54 +101,31 @@ class ScoreDomains:
     regions: Tensor
 
 
-class ScoreLoss(nn.Module):
-    """L = lambda^stab L^stab + lambda^+ L^+ + lambda^- L^- (eq. 4).
-
-    Args:
-        options: Hyperparameters.
-    """
-
-    def __init__(self, options: ScoreOptions | None = None) -> None:
-        super().__init__()
-        self.options = options or ScoreOptions()
-
-    def forward(self, logits: Tensor, targets: RegionTargets) -> dict[str, Tensor]:
-        """Every term of :func:`score_loss`, unweighted, and their weighted sum as ``total``; each of shape ``(B,)``."""
-        terms = score_loss(logits, targets, self.options)
-        total = (
-            self.options.weight_stability * terms["stability"]
-            + self.options.weight_expansion * terms["expansion"]
-            + self.options.weight_subtraction * terms["subtraction"]
-        )
-        return {**terms, "total": total}
+_PAPER = ScoreOptions()
 
 
-def score_loss(logits: Tensor, targets: RegionTargets, options: ScoreOptions | None = None) -> dict[str, Tensor]:
-    """The three terms of eqs. 1 to 3, one value per sample, without their weights.
+def score_loss(logits: Tensor, targets: RegionTargets, options: ScoreOptions = _PAPER) -> dict[str, Tensor]:
+    """The three weighted terms of eq. 4, one value per sample.
 
     A sample has the same value in any batch. A term without voxels is 0 with zero gradient.
 
     Args:
-        logits: Raw network output, of any floating type; the loss is computed in float32 or above.
+        logits: Raw network output ``(B, K + 1, *spatial)``, of any floating type; computed in float32 or above.
         targets: Masks, scores, error types and prior.
-        options: Hyperparameters, the paper's if None.
+        options: Hyperparameters.
 
     Returns:
-        ``stability``, ``expansion`` and ``subtraction``.
-
-    Shape:
-        - logits: ``(B, K + 1, *spatial)``. Each result is ``(B,)``.
+        ``stability``, ``expansion`` and ``subtraction``, each ``(B,)``.
     """
-    options = options or ScoreOptions()
     domains = score_domains(targets, options.eta, paper_exact=options.paper_exact)
     log_p, log_not_p = log_probabilities(logits)
-    prior = targets.prior.to(log_p.dtype) if options.use_prior else torch.full_like(log_p[:, :1], 0.5)
+    prior = prior_or_half(targets, log_p, options.use_prior)
     expanded = targets.has_error(UNDER_SEGMENTED, BOTH) * targets.correction_weight
     reduced = targets.has_error(OVER_SEGMENTED, BOTH) * targets.correction_weight
     return {
-        "stability": stability_loss(log_p, domains),
-        "expansion": expansion_loss(log_p[:, 1:], prior, expanded, domains),
-        "subtraction": subtraction_loss(log_not_p[:, 1:], prior, reduced, domains),
+        "stability": options.weight_stability * stability_loss(log_p, domains),
+        "expansion": options.weight_expansion * expansion_loss(log_p[:, 1:], prior, expanded, domains),
+        "subtraction": options.weight_subtraction * subtraction_loss(log_not_p[:, 1:], prior, reduced, domains),
     }
 
 
@@ -155,13 +134,7 @@ def stability_loss(log_p: Tensor, domains: ScoreDomains) -> Tensor:
 
     Deviation from the paper, off if the background domain is empty: the background is held outside of the correction
     bands and counts as one more region, also in the normaliser. K is the number of regions present in the patch.
-
-    Args:
-        log_p: Log-probabilities ``(B, K + 1, *spatial)``.
-        domains: Where the term acts.
-
-    Returns:
-        One value per sample, ``(B,)``.
+    ``log_p`` is ``(B, K + 1, *spatial)``, the result ``(B,)``.
     """
     per_region = _mean_within(-log_p, torch.cat([domains.background, domains.stability], dim=1))
     count = domains.regions + domains.background.flatten(1).any(1)
@@ -171,14 +144,8 @@ def stability_loss(log_p: Tensor, domains: ScoreDomains) -> Tensor:
 def expansion_loss(log_p: Tensor, prior: Tensor, weight: Tensor, domains: ScoreDomains) -> Tensor:
     r"""Eq. 2: mean over regions of the mean over :math:`\Omega_k^{corr}` of :math:`-w_k P_v \log \hat S_{k,v}`.
 
-    Args:
-        log_p: Log-probabilities of the regions, ``(B, K, *spatial)``.
-        prior: P, ``(B, 1, *spatial)``.
-        weight: w_k, 0 for regions that are not under-segmented, ``(B, K)``.
-        domains: Where the term acts.
-
-    Returns:
-        One value per sample, ``(B,)``.
+    ``log_p`` is that of the regions, ``(B, K, *spatial)``; ``weight`` is w_k, ``(B, K)``, 0 for regions that are not
+    under-segmented; the result is ``(B,)``.
     """
     return _mean_over_regions(weight * _mean_within(-prior * log_p, domains.correction), domains)
 
@@ -186,14 +153,7 @@ def expansion_loss(log_p: Tensor, prior: Tensor, weight: Tensor, domains: ScoreD
 def subtraction_loss(log_not_p: Tensor, prior: Tensor, weight: Tensor, domains: ScoreDomains) -> Tensor:
     r"""Eq. 3: as eq. 2, of :math:`-w_k (1 - P_v) \log(1 - \hat S_{k,v})`.
 
-    Args:
-        log_not_p: Log of one minus the probabilities of the regions, ``(B, K, *spatial)``.
-        prior: P, ``(B, 1, *spatial)``.
-        weight: w_k, 0 for regions that are not over-segmented, ``(B, K)``.
-        domains: Where the term acts.
-
-    Returns:
-        One value per sample, ``(B,)``.
+    ``weight`` is 0 for regions that are not over-segmented.
     """
     return _mean_over_regions(weight * _mean_within((prior - 1) * log_not_p, domains.correction), domains)
 
@@ -211,23 +171,14 @@ def score_domains(targets: RegionTargets, eta: float, *, paper_exact: bool = Fal
     - the background is held outside of the dilated regions, right up to the mask of a region with l_k = 0;
     - a band leaves out what is stable in a neighbour (this concerns neighbours with l = 0: others are eroded);
     - stability and background leave out what morphological augmentation changed.
-
-    Args:
-        targets: Masks, scores and error types.
-        eta: Radius of erosion and dilation.
-        paper_exact: Leave out these three.
-
-    Returns:
-        Boolean domains.
     """
     spacing, inside = targets.spacing, targets.inside
     masks = targets.masks & inside
-    excellent = _per_voxel(targets.has_error(EXCELLENT), masks)
-    corrected = _per_voxel(targets.has_error(UNDER_SEGMENTED, OVER_SEGMENTED, BOTH), masks)
+    excellent = per_voxel(targets.has_error(EXCELLENT), masks)
+    corrected = per_voxel(targets.has_error(UNDER_SEGMENTED, OVER_SEGMENTED, BOTH), masks)
     known = known_band_region(inside, eta, spacing)
 
-    # One region at a time: distances are float32, the results are boolean.
-    eroded = torch.cat([erode(mask | ~inside, eta, spacing) & mask for mask in masks.split(1, dim=1)], dim=1)
+    eroded = erode_each(masks, inside, eta, spacing)
     dilated = torch.cat([dilate(mask, eta, spacing) for mask in masks.split(1, dim=1)], dim=1)
     stability = torch.where(excellent, masks, eroded)
     correction = dilated & ~eroded & known & corrected
@@ -248,20 +199,30 @@ def dominant_error(targets: RegionTargets, eta: float) -> Tensor:
 
     The paper does not say how its annotators chose. Rule here: the prior decides which error of the patch is larger,
     the sum of P over the outer half of the band (what seems to be missing) or of 1 - P over the inner half (what seems
-    too much); under-segmentation if equal.
-
-    Args:
-        targets: Masks, scores, error types and prior.
-        eta: Half the width of the band.
-
-    Returns:
-        ``(B, K)``, the error types with every 2 replaced by -1 or 1.
+    too much); under-segmentation if equal. The result is ``(B, K)``, with every 2 replaced by -1 or 1.
     """
     correction = score_domains(targets, eta, paper_exact=True).correction
     missing = (targets.prior * (correction & ~targets.masks)).flatten(2).sum(2)
     surplus = ((1 - targets.prior) * (correction & targets.masks)).flatten(2).sum(2)
     dominant = torch.where(surplus > missing, OVER_SEGMENTED, UNDER_SEGMENTED).to(targets.error.dtype)
     return torch.where(targets.error == BOTH, dominant, targets.error)
+
+
+def per_voxel(flags: Tensor, like: Tensor) -> Tensor:
+    """``(B, K)`` with as many axes as ``(B, K, *spatial)``."""
+    return flags.reshape(*flags.shape, *[1] * (like.ndim - 2))
+
+
+def prior_or_half(targets: RegionTargets, like: Tensor, use_prior: bool) -> Tensor:
+    """P, or 0.5 everywhere, ``(B, 1, *spatial)`` in the type of a tensor."""
+    return targets.prior.to(like.dtype) if use_prior else torch.full_like(like[:, :1], 0.5)
+
+
+@torch.no_grad()
+def erode_each(masks: Tensor, inside: Tensor, radius: float, spacing: Sequence[float]) -> Tensor:
+    """Erosion of each mask of ``(B, K, *spatial)``, by which neither padding nor the border of the patch erodes."""
+    # One region at a time: distances are float32, the results are boolean.
+    return torch.cat([erode(mask | ~inside, radius, spacing) & mask for mask in masks.split(1, dim=1)], dim=1)
 
 
 def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -296,7 +257,3 @@ def _mean_within(values: Tensor, domain: Tensor) -> Tensor:
 def _claimed_by_others(domain: Tensor) -> Tensor:
     """Voxels of ``(B, K, *spatial)`` that belong to another region's domain."""
     return domain.sum(1, keepdim=True) > domain.long()
-
-
-def _per_voxel(flags: Tensor, masks: Tensor) -> Tensor:
-    return flags.reshape(*flags.shape, *[1] * (masks.ndim - 2))

@@ -22,33 +22,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nnunet_weak.morphology import truncated_distance
-
-_RELATIVE_TOLERANCE = 1e-5
+from nnunet_weak.morphology import dilate
 
 
 def cross_entropy_loss(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-    """L_ce: mean cross-entropy with the template over the counted voxels, weighted where they have weights.
+    """L_ce: mean cross-entropy with the template over the counted voxels.
 
     Args:
         logits: Raw network output, of any floating type; computed in float32.
-        target: Class of each voxel, or the probability of each class.
-        counted: True where a voxel is inside the image and annotated; or a weight, 0 where it is not.
+        target: Class of each voxel.
+        counted: True where a voxel is inside the image and annotated.
 
     Shape:
         - logits: ``(B, L, *spatial)``
-        - target: ``(B, 1, *spatial)`` integers; or ``(B, L, *spatial)`` floating, summing to 1
-        - counted: ``(B, 1, *spatial)``, bool or floating
+        - target: ``(B, 1, *spatial)``, integers
+        - counted: ``(B, 1, *spatial)``, bool
         - Output: ``(B,)``
     """
-    log_p = logits.float().log_softmax(1)
-    if target.is_floating_point():
-        per_voxel = -(target * log_p).sum(1, keepdim=True)
-    else:
-        # Ignored voxels may carry any value, one that is no class too.
-        per_voxel = -log_p.gather(1, torch.where(counted > 0, target, 0).long())
+    # Ignored voxels may carry any value, one that is no class too.
+    per_voxel = -logits.float().log_softmax(1).gather(1, torch.where(counted, target, 0).long())
     return _mean(per_voxel, counted)
 
 
@@ -93,8 +87,7 @@ def reconstruction_weights(
         - Output: ``(B, 1, *spatial)``, float32
     """
     edge = boundary_voxels(template, counted, len(spacing))
-    near = truncated_distance(edge, distance, spacing) <= distance * (1 + _RELATIVE_TOLERANCE)
-    return torch.where(near, 1.0, far_weight)
+    return torch.where(dilate(edge, distance, spacing), 1.0, far_weight)
 
 
 def boundary_voxels(template: Tensor, counted: Tensor, dimensions: int) -> Tensor:
@@ -118,40 +111,6 @@ def boundary_voxels(template: Tensor, counted: Tensor, dimensions: int) -> Tenso
     return edge
 
 
-class WeakNetLoss(nn.Module):
-    """Eq. 1 with its hyperparameters.
-
-    Args:
-        reconstruction_weight: lambda.
-        boundary_distance: d, in the unit of the spacing.
-        far_weight: W_mse far from the boundary.
-    """
-
-    def __init__(
-        self, reconstruction_weight: float = 1e-4, boundary_distance: float = 5.0, far_weight: float = 0.1
-    ) -> None:
-        super().__init__()
-        self.reconstruction_weight = reconstruction_weight
-        self.boundary_distance = boundary_distance
-        self.far_weight = far_weight
-
-    def forward(
-        self,
-        logits: Tensor,
-        reconstruction: Tensor,
-        template: Tensor,
-        image: Tensor,
-        counted: Tensor,
-        spacing: Sequence[float],
-    ) -> Tensor:
-        """L of each sample, ``(B,)``; arguments as in the functions of this module."""
-        weights = reconstruction_weights(template, counted, self.boundary_distance, spacing, self.far_weight)
-        mse = reconstruction_loss(reconstruction, image, weights, counted)
-        return cross_entropy_loss(logits, template, counted) + self.reconstruction_weight * mse
-
-
 def _mean(per_voxel: Tensor, counted: Tensor) -> Tensor:
-    weights = counted.float()
-    total = torch.where(weights > 0, weights * per_voxel, 0.0).flatten(1).sum(1)
-    weight = weights.flatten(1).sum(1)
-    return total / torch.where(weight > 0, weight, 1.0)
+    total = torch.where(counted, per_voxel, 0.0).flatten(1).sum(1)
+    return total / counted.flatten(1).sum(1).clamp_min(1)

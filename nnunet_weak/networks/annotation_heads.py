@@ -2,8 +2,7 @@
 
 For every annotation strategy ``r`` a head turns the features ``(B, F, *spatial)`` into ``A^(r)``, an ``L x L`` matrix
 per voxel (or per image) with ``A_mk = p(drawn m | true k)``: softmax over m, columns sum to one. Training needs only
-``u = A p`` and the distance of ``A`` to the identity, so ``A`` itself, ``L`` times as large as the network's output,
-is never held in memory: it is made, used and dropped a few columns at a time, and made again in the backward pass.
+``u = A p`` (eq. 1) and the distance of ``A`` to the identity (eq. 7), see `nnunet_weak.networks.annotator_transition`.
 
 Works in 2d ``(B, F, H, W)`` and 3d ``(B, F, D, H, W)``. Training only: nothing here is part of the network that
 predicts.
@@ -15,13 +14,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+
+from nnunet_weak.networks.annotator_transition import ApplyTransition, no_autocast, transition_columns
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ class AnnotationHeads(nn.Module):
         hidden = feature_channels if hidden_channels is None else hidden_channels
         # A list, not a ModuleDict: names of annotation maps may contain dots.
         self.heads = nn.ModuleList(
-            _AnnotationHead(num_classes, feature_channels, hidden, dims, initial_diagonal, self.per_image)
+            AnnotationHead(num_classes, feature_channels, hidden, dims, initial_diagonal, self.per_image)
             for _ in self.strategies
         )
         self.complementary_logits = nn.ParameterList(
@@ -99,14 +98,14 @@ class AnnotationHeads(nn.Module):
             for name in self.strategies
         )
 
-    def forward(self, features: Tensor, probabilities: Tensor, released: bool = True) -> dict[str, AnnotatorOutput]:
+    def forward(self, features: Tensor, probabilities: Tensor, warmup: bool = False) -> dict[str, AnnotatorOutput]:
         """``u`` and the regulariser of every strategy.
 
         Args:
             features: last decoder features.
             probabilities: the network's class probabilities ``p``, not logits.
-            released: ``False`` during the warm-up: ``A = I``, so ``u = p``. Every parameter still enters the result,
-                times 0, because distributed training waits for a gradient of each.
+            warmup: ``A = I``, so ``u = p``. Every parameter still enters the result, times 0, because distributed
+                training waits for a gradient of each.
 
         Returns:
             Strategy name to :class:`AnnotatorOutput`, in the order of the strategies.
@@ -116,78 +115,53 @@ class AnnotationHeads(nn.Module):
         """
         probabilities = probabilities.float()
         results = {}
-        for index, name in enumerate(self.strategies):
-            if released:
-                u, distance = self.heads[index](features, probabilities)
+        for name, head, logits in zip(self.strategies, self.heads, self.complementary_logits, strict=True):
+            if warmup:
+                zero = torch.stack([parameter.sum() for parameter in head.parameters()]).sum() * 0.0
+                u, distance = probabilities + zero, zero.expand(features.shape[0])
             else:
-                nothing = torch.stack([parameter.sum() for parameter in self.heads[index].parameters()]).sum() * 0.0
-                u, distance = probabilities + nothing, nothing.expand(features.shape[0])
-            logits = self.complementary_logits[index]
+                u, distance = head(features, probabilities)
             results[name] = AnnotatorOutput(u, distance, logits if logits.requires_grad else None)
         return results
 
     @torch.no_grad()
-    def transition_matrix(self, features: Tensor, strategy: str) -> Tensor:
-        """``A`` of one strategy as a whole, for inspection; its memory grows with ``L^2``.
+    def transition_sums(self, features: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums from which annotators' mean transition matrices are reported, without making ``A``.
 
-        Shape:
-            ``(B, L, L, *spatial)``, or ``(B, L, L)`` with one matrix per image; axes ``(B, m, k, ...)``.
-        """
-        column = self._columns(features, strategy)
-        matrix = torch.stack([column(k) for k in range(self.num_classes)], dim=2)
-        return matrix[..., 0] if self.per_image else matrix.unflatten(3, features.shape[2:])
-
-    @torch.no_grad()
-    def transition_sums(self, features: Tensor, classes: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Per strategy what :func:`mean_transition_matrix` accumulates, without making ``A``.
+        Column k of a strategy's mean matrix, sum over number, tells what the annotator draws where the class is k.
 
         Args:
             features: last decoder features.
             classes: class of every voxel, true or predicted, 0 to L - 1; other values are left out. ``(B, *spatial)``.
+
+        Returns:
+            Sums of each strategy's columns over the voxels of their class, axes (strategy, m, k), and the number of
+            voxels of each class ``(L,)``; both float64 on the CPU.
         """
-        return {
-            name: _column_sums(self._columns(features, name), classes.flatten(1), self.num_classes)
-            for name in self.strategies
-        }
-
-    def _columns(self, features: Tensor, strategy: str) -> Callable[[int], Tensor]:
-        head = cast(_AnnotationHead, self.heads[self.strategies.index(strategy)])
-        return partial(head.column, head.last_features(features))
-
-
-def mean_transition_matrix(transition: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums and counts from which an annotator's mean transition matrix is reported.
-
-    Add both up over batches; ``sums / counts`` is then the mean matrix, whose column k tells what the annotator draws
-    where the class is k. A column without a voxel has count 0.
-
-    Args:
-        transition: ``A``, ``(B, L, L, *spatial)`` or ``(B, L, L)``.
-        classes: class of every voxel, true or predicted, 0 to L - 1; other values are left out. ``(B, *spatial)``.
-
-    Returns:
-        Sums ``(L, L)``, axes (m, k), and numbers of voxels ``(L,)``, both float64 on the CPU.
-    """
-    flat = transition.flatten(3) if transition.ndim > 3 else transition[..., None]
-    return _column_sums(partial(flat.select, 2), classes.flatten(1), transition.shape[1])
+        voxels = [classes.flatten(1) == k for k in range(self.num_classes)]
+        weights = [of_class.sum(1, keepdim=True) if self.per_image else of_class for of_class in voxels]
+        sums = []
+        for head in cast("list[AnnotationHead]", list(self.heads)):
+            last = head.last_features(features)
+            columns = [
+                torch.matmul(head.column(last, k), weight[..., None].to(torch.float32)).sum((0, 2))
+                for k, weight in enumerate(weights)
+            ]
+            sums.append(torch.stack(columns, dim=1))
+        # Double on the CPU: a data set has more voxels than float32 can count, and not every device has float64.
+        return torch.stack(sums).cpu().double(), torch.stack([of_class.sum() for of_class in voxels]).cpu().double()
 
 
-class _AnnotationHead(nn.Module):
-    """Head of one strategy; ``weight[k, m]`` and ``bias[k, m]`` of the last convolution make the logit of ``A_mk``."""
+class AnnotationHead(nn.Module):
+    """Head of one strategy; see `AnnotationHeads`."""
 
     def __init__(
-        self,
-        num_classes: int,
-        feature_channels: int,
-        hidden_channels: int,
-        dims: int,
-        initial_diagonal: float,
-        per_image: bool,
+        self, num_classes: int, features: int, hidden: int, dims: int, initial_diagonal: float, per_image: bool
     ) -> None:
         super().__init__()
         self.per_image = per_image
-        self.hidden = _hidden_block(feature_channels, hidden_channels, dims)
-        self.weight = nn.Parameter(torch.zeros(num_classes, num_classes, hidden_channels or feature_channels))
+        self.hidden = _hidden_block(features, hidden, dims)
+        self.weight = nn.Parameter(torch.zeros(num_classes, num_classes, hidden or features))
         odds = initial_diagonal / (1 - initial_diagonal)
         self.bias = nn.Parameter(torch.eye(num_classes) * math.log(odds * (num_classes - 1)))
 
@@ -195,12 +169,12 @@ class _AnnotationHead(nn.Module):
         """``u = A p``, ``(B, L, *spatial)``, and the mean over voxels of ``||A - I||_F^2``, ``(B,)``."""
         last_features, flat = self.last_features(features), probabilities.flatten(2)
         if self.per_image:
-            with _no_autocast(flat):
-                matrix = _columns(last_features, self.weight, self.bias)[..., 0].transpose(1, 2)
+            with no_autocast(flat):
+                matrix = transition_columns(last_features, self.weight, self.bias)[..., 0].transpose(1, 2)
                 u = torch.bmm(matrix, flat)
                 distance = (matrix - torch.eye(flat.shape[1], device=flat.device)).square().sum((1, 2))
         else:
-            u, distance = _ApplyTransition.apply(last_features, flat, self.weight, self.bias)
+            u, distance = ApplyTransition.apply(last_features, flat, self.weight, self.bias)
         return u.unflatten(2, probabilities.shape[2:]), distance
 
     def last_features(self, features: Tensor) -> Tensor:
@@ -210,92 +184,19 @@ class _AnnotationHead(nn.Module):
 
     def column(self, last_features: Tensor, k: int) -> Tensor:
         """``A_mk`` over m, ``(B, L, V)``, float32."""
-        return _columns(last_features, self.weight[k : k + 1], self.bias[k : k + 1])[:, 0]
+        return transition_columns(last_features, self.weight[k : k + 1], self.bias[k : k + 1])[:, 0]
 
 
-class _ApplyTransition(torch.autograd.Function):
-    """``u = A p`` and the distance of ``A`` to the identity, a few columns of ``A`` in memory at a time.
+class AnnotatedOutput(nn.Module):
+    """Annotation heads behind a segmentation network's logits, as the auxiliary part of a composite network."""
 
-    Autograd would keep all columns (logits, softmax, product) for the backward pass; this keeps only its inputs and
-    makes the columns again.
-    """
+    def __init__(self, heads: AnnotationHeads) -> None:
+        super().__init__()
+        self.heads = heads
 
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, probabilities: Tensor, weight: Tensor, bias: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(features, probabilities, weight, bias)
-        u = torch.zeros_like(probabilities)
-        distance = probabilities.new_zeros(probabilities.shape[0])
-        for start, stop in _blocks(weight):
-            columns = _columns(features, weight[start:stop], bias[start:stop])
-            for k in range(start, stop):
-                u.addcmul_(columns[:, k - start], probabilities[:, k : k + 1])
-                columns[:, k - start, k] -= 1
-            distance += columns.square_().sum((1, 2, 3))
-        return u, distance / probabilities.shape[2]
-
-    @staticmethod
-    def backward(ctx: Any, grad_u: Tensor, grad_distance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        features, probabilities, weight, bias = ctx.saved_tensors
-        grad_features, grad_probabilities = torch.zeros_like(features), torch.empty_like(probabilities)
-        grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
-        pull = (2 / probabilities.shape[2]) * grad_distance[:, None, None, None]
-        for start, stop in _blocks(weight):
-            columns = _columns(features, weight[start:stop], bias[start:stop])
-            grad_columns = grad_u[:, None] * columns
-            grad_probabilities[:, start:stop] = grad_columns.sum(2)
-            torch.mul(pull, columns, out=grad_columns)
-            grad_columns.addcmul_(grad_u[:, None], probabilities[:, start:stop, None])
-            for k in range(start, stop):
-                grad_columns[:, k - start, k] -= pull[:, 0, 0]
-            # The softmax: each column's logits receive a * (g - <g, a>).
-            grad_columns *= columns
-            grad_logits = torch.addcmul(grad_columns, columns, grad_columns.sum(2, keepdim=True), value=-1)
-            grad_bias[start:stop] = grad_logits.sum((0, 3))
-            grad_logits = grad_logits.flatten(1, 2).to(features.dtype)
-            of_block = torch.bmm(grad_logits, features.transpose(1, 2)).sum(0, dtype=weight.dtype)
-            grad_weight[start:stop] = of_block.view_as(weight[start:stop])
-            grad_features.baddbmm_(_matrices(weight[start:stop], features).transpose(1, 2), grad_logits)
-        return grad_features, grad_probabilities, grad_weight, grad_bias
-
-
-def _blocks(weight: Tensor) -> list[tuple[int, int]]:
-    """Ranges of columns, of which as many are made at once as take no more memory than the features."""
-    num_classes, _, channels = weight.shape
-    size = max(1, channels // num_classes)
-    return [(start, min(start + size, num_classes)) for start in range(0, num_classes, size)]
-
-
-def _columns(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Columns ``A_mk``, ``(B, k, m, V)``; contracted in the precision of the features ``(B, F, V)``, else float32."""
-    with _no_autocast(features):
-        logits = torch.bmm(_matrices(weight, features), features).to(bias.dtype)
-        return logits.unflatten(1, bias.shape).add_(bias[..., None]).softmax(dim=2)
-
-
-def _matrices(weight: Tensor, features: Tensor) -> Tensor:
-    """``(B, k * m, F)``; a plain matmul would fold the batch into the voxels, at the price of copying the features."""
-    return weight.flatten(0, 1).to(features.dtype).expand(features.shape[0], -1, -1)
-
-
-def _no_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
-    # Older torch knows no autocast on mps, where nnU-Net uses none.
-    return nullcontext() if tensor.device.type == "mps" else torch.autocast(tensor.device.type, enabled=False)
-
-
-def _column_sums(column: Callable[[int], Tensor], classes: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Sum of ``column(k)``, ``(B, L, V or 1)``, over the voxels of class k, and their number."""
-    sums, counts = [], []
-    for k in range(num_classes):
-        of_class = classes == k
-        count = of_class.sum(1)
-        matrix = column(k)
-        weight = count[:, None] if matrix.shape[2] == 1 else of_class
-        sums.append(torch.matmul(matrix, weight[..., None].to(matrix.dtype)).sum((0, 2)))
-        counts.append(count.sum())
-    # Double on the CPU: a data set has more voxels than float32 can count, and not every device has float64.
-    return torch.stack(sums, dim=1).cpu().double(), torch.stack(counts).cpu().double()
+    def forward(self, logits: Tensor, features: Tensor, warmup: bool) -> dict[str, AnnotatorOutput]:
+        """Annotator outputs; logits ``(B, L, *spatial)`` were made from the features ``(B, F, *spatial)``."""
+        return self.heads(features, logits.float().softmax(1), warmup)
 
 
 def _hidden_block(in_channels: int, channels: int, dims: int) -> nn.Module:

@@ -34,7 +34,6 @@ from nnunet_weak.surface.mesh import write_ply
 from nnunet_weak.surface.mesh_fit import fit_mesh
 from nnunet_weak.surface.mesh_template import read_template
 from nnunet_weak.surface.rasterise import rasterise_box, world_to_index
-from nnunet_weak.surface.trust import TRUSTED, trusted_labels
 
 TEMPLATES = "templates"
 """Folder of the raw data set that holds meshes, previews and tables: what a person looks at."""
@@ -190,7 +189,7 @@ def read_reference(case: PointCase, image: sitk.Image) -> NDArray[np.uint8] | No
 def convert_case(case: PointCase, folder: Path | None) -> CheckedPointCase:
     """Check a case, fit its templates, and write it into a raw folder; None checks only.
 
-    Written are its images, label map, map of trusted voxels, meshes and preview.
+    Written are its images, label map, meshes and preview.
 
     Raises:
         InvalidInputError: All problems of its files.
@@ -209,12 +208,6 @@ def convert_case(case: PointCase, folder: Path | None) -> CheckedPointCase:
         files = CaseFiles(folder, case.name, case.options.file_ending, image)
         files.write_labels(with_geometry_of(templates.labels if reference is None else reference, image))
         layout = ChannelLayout(len(case.images))
-        if reference is None:
-            gap_mm = max(one.fit.gap_mm for one in templates.fitted)
-            points_mm = PointSet(case.objects).points_mm
-            files.write_annotation_map(
-                TRUSTED, with_geometry_of(trusted_labels(templates.labels, image, points_mm, gap_mm), image)
-            )
         written = problems.attempt(write_input_channels, files, case.images, image, layout, None)
         minima = None if written is None else written.minima
         if templates.fitted:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.images.integrity import sha256
-from nnunet_weak.parallel import run_tasks
+from nnunet_weak.parallel import run_cases
 
 RAW_FOLDER = "annotationsTr"
 PREPROCESSED_FOLDER = "annotation_maps"
 _SOURCE, _GEOMETRY = "source_sha256", "geometry"
-_CHUNK_BYTES = 1 << 20
 _RESAMPLING_KEYS = ("resampling_fn_seg", "resampling_fn_seg_kwargs")
 
 
@@ -55,14 +56,6 @@ class AnnotationMap:
     target: Path
 
 
-@dataclass(frozen=True)
-class PreprocessedMaps:
-    """How many maps were written, and how many were there and up to date."""
-
-    written: int
-    up_to_date: int
-
-
 def map_path(configuration_folder: Path | str, name: str, case: str) -> Path:
     """Where a preprocessed map lies; `configuration_folder` is the folder of the preprocessed images."""
     return Path(configuration_folder) / PREPROCESSED_FOLDER / name / f"{case}.b2nd"
@@ -79,13 +72,9 @@ def maps_of(
     annotations: WeakAnnotations, raw: Path, configuration_folder: Path, file_ending: str, cases: Sequence[str]
 ) -> list[AnnotationMap]:
     """All maps that the given cases have, by case."""
+    source = raw / RAW_FOLDER
     return [
-        AnnotationMap(
-            case,
-            name,
-            raw / RAW_FOLDER / name / f"{case}{file_ending}",
-            map_path(configuration_folder, name, case),
-        )
+        AnnotationMap(case, name, source / name / f"{case}{file_ending}", map_path(configuration_folder, name, case))
         for case in cases
         for name in annotations.cases[case].maps
     ]
@@ -99,42 +88,36 @@ def preprocess_maps(
     *,
     processes: int = 1,
     progress: bool = True,
-) -> PreprocessedMaps:
+) -> int:
     """Preprocess the maps that are missing or stale.
 
     Where the raw file is not at hand, an existing map is taken if its geometry fits.
 
     Args:
-        maps: The maps, see `maps_of`.
+        maps: The maps, see `maps_of`; those of a case stand together.
         plans: nnU-Net's plans.
         configuration: Name of the configuration in them.
         configuration_folder: Folder of the preprocessed images; the images must be there.
         processes: Number of processes.
         progress: Whether to show a progress bar.
 
+    Returns:
+        How many maps were written; the others were up to date.
+
     Raises:
-        InvalidInputError: Every map that can not be made, in one list; the others were made.
+        InvalidInputError: Every map that cannot be made, in one list; the others were made.
     """
-    by_case: dict[str, list[AnnotationMap]] = {}
-    for entry in maps:
-        by_case.setdefault(entry.case, []).append(entry)
-    tasks = [
-        _Case(case, tuple(entries), dict(plans), configuration, Path(configuration_folder))
-        for case, entries in by_case.items()
-    ]
-    outcomes = run_tasks(
-        _preprocess_case,
-        tasks,
+    problems = Problems()
+    written = run_cases(
+        partial(_preprocess_case, plans=dict(plans), configuration=configuration, folder=Path(configuration_folder)),
+        {case: list(of_case) for case, of_case in groupby(maps, key=lambda entry: entry.case)},
+        problems,
         processes=processes,
         description=f"Annotation maps, {configuration}",
         progress=progress,
     )
-    problems = Problems()
-    for _, found in outcomes:
-        problems.extend(InvalidInputError(found))
     problems.raise_if_any("annotation maps")
-    written = sum(count for count, _ in outcomes)
-    return PreprocessedMaps(written, len(maps) - written)
+    return sum(written.values())
 
 
 def preprocess_array(
@@ -163,61 +146,80 @@ def preprocess_array(
     return np.asarray(resampled).astype(np.uint8 if resampled.max(initial=0) <= 255 else np.int16)
 
 
-@dataclass(frozen=True)
-class _Case:
-    name: str
-    maps: tuple[AnnotationMap, ...]
-    plans: dict[str, Any]
-    configuration: str
-    folder: Path
+def _preprocess_case(maps: Sequence[AnnotationMap], *, plans: dict[str, Any], configuration: str, folder: Path) -> int:
+    """Preprocess the maps of one case; returns how many were written.
 
-
-def _preprocess_case(case: _Case) -> tuple[int, tuple[str, ...]]:
-    """Number of maps written, and problems."""
+    Raises:
+        InvalidInputError: Every map that cannot be made; the others were made.
+    """
+    case, problems = maps[0].case, Problems()
     try:
-        _, labels, _, properties = infer_dataset_class(str(case.folder))(str(case.folder), [case.name]).load_case(
-            case.name
-        )
+        _, labels, _, properties = infer_dataset_class(str(folder))(str(folder), [case]).load_case(case)
     except (OSError, RuntimeError) as error:
-        return 0, (
-            f"{case.folder}, case '{case.name}': the preprocessed image can not be read ({error}) (remedy: run "
-            "nnUNetv2_plan_and_preprocess first)",
+        raise InvalidInputError(
+            f"{folder}, case '{case}': the preprocessed image cannot be read ({error}) (remedy: run "
+            "nnUNetv2_plan_and_preprocess first)"
+        ) from error
+    manager = PlansManager(plans)
+    grid = _Grid(manager, manager.get_configuration(configuration), properties, labels.shape)
+    written = [problems.attempt(_preprocess_map, entry, grid) for entry in maps]
+    problems.raise_if_any()
+    return sum(map(bool, written))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Grid of a preprocessed image of shape `(1, z, y, x)`, and what leads to it."""
+
+    plans: PlansManager
+    configuration: ConfigurationManager
+    properties: Mapping[str, Any]
+    shape: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of everything but the source that decides how a preprocessed map looks."""
+        facts = {
+            "reader": self.plans.image_reader_writer_class.__name__,
+            "transpose": [int(axis) for axis in self.plans.transpose_forward],
+            "crop": [[int(edge) for edge in edges] for edges in self.properties["bbox_used_for_cropping"]],
+            "spacing": [float(value) for value in self.properties["spacing"]],
+            "target_spacing": [float(value) for value in self.configuration.spacing],
+            "resampling": [self.configuration.configuration[key] for key in _RESAMPLING_KEYS],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _preprocess_map(entry: AnnotationMap, grid: _Grid) -> bool:
+    """Preprocess a map if it is missing or stale; whether it was.
+
+    Raises:
+        InvalidInputError: Its source is missing, or does not fit the preprocessed image.
+    """
+    source = sha256(entry.source) if entry.source.is_file() else None
+    if _is_up_to_date(entry.target, source, grid):
+        return False
+    if source is None:
+        state = "is stale" if entry.target.is_file() else "has not been preprocessed"
+        raise InvalidInputError(
+            f"{entry.target}: the annotation map '{entry.name}' of case '{entry.case}' {state}, and its source "
+            f"{entry.source} is not there (remedy: run nnunet_weak_preprocess_annotations where the raw data is)"
         )
-    plans = PlansManager(case.plans)
-    configuration = plans.get_configuration(case.configuration)
-    geometry = _geometry(properties, plans, configuration)
-    written, problems = 0, []
-    for entry in case.maps:
-        source = sha256(entry.source) if entry.source.is_file() else None
-        if _is_up_to_date(entry.target, source, geometry, labels.shape):
-            continue
-        if source is None:
-            state = "is stale" if entry.target.is_file() else "has not been preprocessed"
-            problems.append(
-                f"{entry.target}: the annotation map '{entry.name}' of case '{entry.case}' {state}, and its source "
-                f"{entry.source} is not there (remedy: run nnunet_weak_preprocess_annotations where the raw data is)"
-            )
-            continue
-        array, _ = plans.image_reader_writer_class().read_seg(str(entry.source))
-        try:
-            result = preprocess_array(array, properties, plans, configuration)
-        except ValueError as error:
-            result, reason = np.zeros(0), f" ({error})"
-        else:
-            reason = ""
-        if result.shape != labels.shape:
-            problems.append(
-                f"{entry.source}: does not fit the preprocessed image of case '{entry.case}', it became "
-                f"{result.shape[1:]} instead of {labels.shape[1:]}{reason} (remedy: run nnUNetv2_plan_and_preprocess "
-                "again)"
-            )
-            continue
-        _save(result, entry.target, configuration.patch_size, {_SOURCE: source, _GEOMETRY: geometry})
-        written += 1
-    return written, tuple(problems)
+    array, _ = grid.plans.image_reader_writer_class().read_seg(str(entry.source))
+    try:
+        result, reason = preprocess_array(array, grid.properties, grid.plans, grid.configuration), ""
+    except ValueError as error:
+        result, reason = np.zeros(0), f" ({error})"
+    if result.shape != grid.shape:
+        raise InvalidInputError(
+            f"{entry.source}: does not fit the preprocessed image of case '{entry.case}', it became "
+            f"{result.shape[1:]} instead of {grid.shape[1:]}{reason} (remedy: run nnUNetv2_plan_and_preprocess again)"
+        )
+    _save(result, entry.target, grid.configuration.patch_size, {_SOURCE: source, _GEOMETRY: grid.digest})
+    return True
 
 
-def _is_up_to_date(path: Path, source: str | None, geometry: str, shape: Sequence[int]) -> bool:
+def _is_up_to_date(path: Path, source: str | None, grid: _Grid) -> bool:
     if not path.is_file():
         return False
     try:
@@ -226,21 +228,20 @@ def _is_up_to_date(path: Path, source: str | None, geometry: str, shape: Sequenc
     except (RuntimeError, KeyError, OSError):  # not a file of ours
         return False
     return (
-        tuple(array.shape) == tuple(shape)
-        and facts[_GEOMETRY] == geometry
+        tuple(array.shape) == grid.shape
+        and facts[_GEOMETRY] == grid.digest
         and (source is None or facts[_SOURCE] == source)
     )
 
 
 def _save(array: np.ndarray, path: Path, patch_size: Sequence[int], facts: Mapping[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:6]}.partial")
     blocks, chunks = comp_blosc2_params(array.shape, tuple(patch_size), array.itemsize)
     blosc2.set_nthreads(1)
-    try:
+    with atomic_file(path) as partial_path:
         stored = blosc2.asarray(
             np.ascontiguousarray(array),
-            urlpath=str(partial),
+            urlpath=str(partial_path),
             chunks=chunks,
             blocks=blocks,
             cparams={"codec": blosc2.Codec.LZ4HC, "clevel": 5, "nthreads": 1},
@@ -248,19 +249,3 @@ def _save(array: np.ndarray, path: Path, patch_size: Sequence[int], facts: Mappi
         for name, value in facts.items():
             stored.schunk.vlmeta[name] = value
         del stored
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _geometry(properties: Mapping[str, Any], plans: PlansManager, configuration: ConfigurationManager) -> str:
-    """Everything but the source that decides what a preprocessed map looks like."""
-    facts = {
-        "reader": plans.image_reader_writer_class.__name__,
-        "transpose": [int(axis) for axis in plans.transpose_forward],
-        "crop": [[int(edge) for edge in edges] for edges in properties["bbox_used_for_cropping"]],
-        "spacing": [float(value) for value in properties["spacing"]],
-        "target_spacing": [float(value) for value in configuration.spacing],
-        "resampling": [configuration.configuration[key] for key in _RESAMPLING_KEYS],
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

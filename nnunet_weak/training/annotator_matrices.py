@@ -28,23 +28,21 @@ from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.drawings.fusion import staple
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.networks.annotated_output import AnnotatedOutput
-from nnunet_weak.networks.annotation_heads import AnnotationHeads
+from nnunet_weak.networks.annotation_heads import AnnotatedOutput, AnnotationHeads
 from nnunet_weak.training.annotation_maps import map_path, open_map
-from nnunet_weak.training.checkpoints import HEADS_KEY, KEY
+from nnunet_weak.training.checkpoints import HEADS_KEY, KEY, read_checkpoint
 from nnunet_weak.training.composite import CompositeNetwork
 
 _STAPLE_VOXELS_PER_CASE = 200_000
-_LARGEST_MATRIX = 2**27
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A RefineSeg network with its annotation heads.
+    """A RefineSeg network whose auxiliary part is a `TransitionProbe`.
 
     Attributes:
-        network: The network; its auxiliary part measures, see `TransitionProbe`.
-        strategies: Kind of each annotation map.
+        network: The network.
+        kinds: `positive` or `negative`, by annotation map.
         labels: Class names, background first.
         patch_size: Of the configuration.
         data_identifier: Name of the folder of preprocessed images.
@@ -52,14 +50,14 @@ class TrainedModel:
     """
 
     network: CompositeNetwork
-    strategies: Mapping[str, str]
+    kinds: Mapping[str, str]
     labels: tuple[str, ...]
     patch_size: tuple[int, ...]
     data_identifier: str
     device: torch.device
 
 
-@dataclass
+@dataclass(frozen=True)
 class AnnotatorMatrices:
     """Matrices of one annotation map, axes (m, k); a column without a voxel is NaN.
 
@@ -76,112 +74,57 @@ class AnnotatorMatrices:
     cases: int
     learned: NDArray[np.float64]
     observed: NDArray[np.float64]
-    agreement: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """Where an annotator's matrix deviates from the identity, in the slice of a case where it does so most.
-
-    Attributes:
-        case: The case.
-        image: First channel of the slice.
-        drawing: The drawing there, 0 = blank, k + 1 = class k.
-        prediction: Class that the network predicts.
-        deviation: 1 - A_kk of the predicted class k.
-    """
-
-    case: str
-    image: NDArray[Any]
-    drawing: NDArray[Any]
-    prediction: NDArray[Any]
-    deviation: NDArray[Any]
-
-
-@dataclass
-class _Sums:
-    learned: NDArray[np.float64]
-    voxels: NDArray[np.float64]
-    observed: NDArray[np.float64]
-    cases: int = 0
-
-
-def load_model(model_folder: Path, fold: str, checkpoint_name: str, device: torch.device) -> TrainedModel:
-    """Load a RefineSeg model with the parts that only training needs.
-
-    Raises:
-        InvalidInputError: No such checkpoint, or one without annotation heads.
-    """
-    path = model_folder / f"fold_{fold}" / checkpoint_name
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file (remedy: name the model folder, and the fold with -f)")
-    annotations = WeakAnnotations.read(model_folder)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-    own = checkpoint.get(KEY, {})
-    if HEADS_KEY not in own:
-        raise InvalidInputError(f"{path}: holds no annotation heads (remedy: name a model trained by RefineSeg)")
-    plans_manager = PlansManager(str(model_folder / "plans.json"))
-    dataset_json = checkpoint["init_args"]["dataset_json"]
-    configuration = plans_manager.get_configuration(checkpoint["init_args"]["configuration"])
-    label_manager = plans_manager.get_label_manager(dataset_json)
-    classes = label_manager.num_segmentation_heads
-    core = nnUNetTrainer.build_network_architecture(
-        plans_manager,
-        configuration,
-        determine_num_input_channels(plans_manager, configuration, dataset_json),
-        classes,
-        enable_deep_supervision=False,
-    )
-    core.load_state_dict(checkpoint["network_weights"])
-    facts = own[HEADS_KEY]
-    heads = AnnotationHeads(
-        facts["strategies"],
-        classes,
-        core.decoder.seg_layers[-1].in_channels,
-        len(configuration.patch_size),
-        per_image=facts["per_image"],
-    )
-    output = AnnotatedOutput(heads)
-    output.load_state_dict(own["auxiliary_weights"])
-    network = CompositeNetwork(core, TransitionProbe(output.heads)).to(device).eval()
-    names = sorted((value, name) for name, value in dataset_json["labels"].items() if name != "ignore")
-    strategies = {name: annotations.maps[name] for name in facts["strategies"]}
-    return TrainedModel(
-        network,
-        strategies,
-        tuple(name for _, name in names),
-        tuple(configuration.patch_size),
-        configuration.data_identifier,
-        device,
-    )
+    agreement: NDArray[np.float64] | None
 
 
 class TransitionProbe(nn.Module):
-    """In the place of the trained auxiliary part: predicted classes, and matrices summed over the voxels of a tile.
-
-    Args:
-        heads: The trained annotation heads.
-    """
+    """Predicted classes, and transition matrices summed over the voxels of a tile."""
 
     def __init__(self, heads: AnnotationHeads) -> None:
         super().__init__()
         self.heads = heads
 
-    def forward(self, logits: Tensor, features: Tensor, counted: Tensor, pictured: Sequence[str]) -> tuple[Any, ...]:
-        """Sums over the voxels that count, predicted classes, and the deviation of some strategies."""
+    def forward(self, logits: Tensor, features: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Classes `(B, *spatial)`, and `AnnotationHeads.transition_sums` over the voxels that count."""
         classes = logits.argmax(1)
-        sums = self.heads.transition_sums(features, torch.where(counted, classes, -1))
-        fits = self.heads.num_classes**2 * classes[0].numel() <= _LARGEST_MATRIX
-        deviations = {name: self._deviation(features, classes, name) for name in pictured if fits}
-        return sums, classes, deviations
+        return classes, *self.heads.transition_sums(features, torch.where(counted, classes, -1))
 
-    def _deviation(self, features: Tensor, classes: Tensor, name: str) -> Tensor:
-        """1 - A_kk of the predicted class k, `(B, *spatial)`."""
-        matrix = self.heads.transition_matrix(features, name)
-        if matrix.ndim == 3:  # one for the whole image
-            matrix = matrix.view(*matrix.shape, *[1] * (classes.ndim - 1)).expand(-1, -1, -1, *classes.shape[1:])
-        diagonal = torch.diagonal(matrix, dim1=1, dim2=2).movedim(-1, 1)
-        return 1 - diagonal.gather(1, classes[:, None])[:, 0]
+
+def load_model(
+    model_folder: Path, fold: str, checkpoint_name: str, device: torch.device, *, trust: bool = False
+) -> TrainedModel:
+    """Load a RefineSeg model with the parts that only training needs.
+
+    Raises:
+        InvalidInputError: No such checkpoint, one without annotation heads, or one that `read_checkpoint` refuses.
+    """
+    path = model_folder / f"fold_{fold}" / checkpoint_name
+    checkpoint = read_checkpoint(path, trust=trust)
+    own = checkpoint.get(KEY, {})
+    if HEADS_KEY not in own:
+        raise InvalidInputError(f"{path}: holds no annotation heads (remedy: name a model trained by RefineSeg)")
+    plans = PlansManager(str(model_folder / "plans.json"))
+    dataset_json = checkpoint["init_args"]["dataset_json"]
+    configuration = plans.get_configuration(checkpoint["init_args"]["configuration"])
+    classes = plans.get_label_manager(dataset_json).num_segmentation_heads
+    channels = determine_num_input_channels(plans, configuration, dataset_json)
+    core = nnUNetTrainer.build_network_architecture(
+        plans, configuration, channels, classes, enable_deep_supervision=False
+    )
+    core.load_state_dict(checkpoint["network_weights"])
+    strategies, dims = own[HEADS_KEY]["strategies"], len(configuration.patch_size)
+    features = core.decoder.seg_layers[-1].in_channels
+    heads = AnnotationHeads(strategies, classes, features, dims, per_image=own[HEADS_KEY]["per_image"])
+    AnnotatedOutput(heads).load_state_dict(own["auxiliary_weights"])
+    kinds = WeakAnnotations.read(model_folder).maps
+    return TrainedModel(
+        CompositeNetwork(core, TransitionProbe(heads)).to(device).eval(),
+        {name: kinds[name] for name in strategies},
+        tuple(name for name in sorted(dataset_json["labels"], key=dataset_json["labels"].get) if name != "ignore"),
+        tuple(configuration.patch_size),
+        configuration.data_identifier,
+        device,
+    )
 
 
 def measure_annotators(
@@ -192,7 +135,7 @@ def measure_annotators(
     *,
     seed: int = 0,
     progress: bool = True,
-) -> tuple[dict[str, AnnotatorMatrices], dict[str, Deviation]]:
+) -> dict[str, AnnotatorMatrices]:
     """Measure all annotation maps over cases.
 
     Args:
@@ -202,22 +145,15 @@ def measure_annotators(
         maps_of_case: Maps that each case has.
         seed: Of the choice of voxels for STAPLE, where a case has more than it takes.
         progress: Whether to show a progress bar.
-
-    Returns:
-        Matrices by map, and for each map the slice to look at.
     """
     folder = preprocessed / model.data_identifier
     dataset = infer_dataset_class(str(folder))(str(folder), list(cases))
-    classes = len(model.labels)
-    sums = {
-        name: _Sums(np.zeros((classes, classes)), np.zeros(classes), np.zeros((classes, classes)))
-        for name in model.strategies
-    }
-    pictured = {name: next((c for c in cases if name in maps_of_case[c]), None) for name in model.strategies}
-    deviations: dict[str, Deviation] = {}
+    names, classes = list(model.kinds), len(model.labels)
+    learned, observed = np.zeros((2, len(names), classes, classes))
+    voxels = np.zeros((len(names), classes))
     votes: list[NDArray[Any]] = []
     random = np.random.default_rng(seed)
-    positive = [name for name, kind in model.strategies.items() if kind == "positive" and name != RANDOM_WALKER]
+    positive = [name for name, kind in model.kinds.items() if kind == "positive" and name != RANDOM_WALKER]
     for case in tqdm(cases, desc="Cases", unit="case", disable=not progress):
         missing = [name for name in maps_of_case[case] if not map_path(folder, name, case).is_file()]
         if missing:
@@ -226,64 +162,54 @@ def measure_annotators(
                 "nnunet_weak_preprocess_annotations)"
             )
         drawings = {name: np.asarray(open_map(folder, name, case)[:])[0] for name in maps_of_case[case]}
-        data = np.asarray(dataset.load_case(case)[0][:])
-        shown = tuple(name for name, first in pictured.items() if first == case)
-        prediction, found, away = _run(model, data, shown)
+        prediction, sums, counts = _predict(model, np.asarray(dataset.load_case(case)[0][:]))
         for name, drawing in drawings.items():
-            entry, (learned, voxels) = sums[name], found[name]
-            entry.learned += learned
-            entry.voxels += voxels
-            entry.observed += _drawn_by_prediction(drawing, prediction, classes)
-            entry.cases += 1
-        for name, deviation in away.items():
-            deviations[name] = _slice_to_look_at(case, data[0], drawings[name], prediction, deviation)
+            index = names.index(name)
+            learned[index] += sums[index]
+            voxels[index] += counts
+            observed[index] += _joint_counts(drawing, prediction, classes)
         votes.append(_votes(drawings, positive, random))
-    matrices = {
+    agreement = _agreement(positive, votes, classes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        learned /= voxels[:, None]
+        observed /= observed.sum(1, keepdims=True)
+    return {
         name: AnnotatorMatrices(
-            model.strategies[name], entry.cases, _columns(entry.learned, entry.voxels), _columns(entry.observed)
+            kind,
+            sum(name in maps_of_case[case] for case in cases),
+            learned[index],
+            observed[index],
+            agreement.get(name),
         )
-        for name, entry in sums.items()
+        for index, (name, kind) in enumerate(model.kinds.items())
     }
-    together = np.concatenate(votes, axis=1) if votes else np.zeros((0, 0))
-    if len(positive) > 1 and together.shape[1]:
-        _, estimated = staple(list(together), classes)
-        for name, matrix in zip(positive, estimated, strict=True):
-            matrices[name].agreement = matrix
-    return matrices, deviations
 
 
-def _run(
-    model: TrainedModel, data: NDArray[Any], pictured: tuple[str, ...]
-) -> tuple[NDArray[Any], dict[str, tuple[NDArray[Any], NDArray[Any]]], dict[str, NDArray[Any]]]:
-    """Predicted classes of a case, sums and voxel counts of each strategy, deviations; every voxel counts once."""
+def _predict(
+    model: TrainedModel, data: NDArray[Any]
+) -> tuple[NDArray[np.int16], NDArray[np.float64], NDArray[np.float64]]:
+    """Predicted classes of a case `(z, y, x)`, and its `transition_sums`; every voxel counts once."""
     shape = data.shape[1:]
     size = (1,) * (len(shape) - len(model.patch_size)) + model.patch_size
     padded = tuple(max(n, patch) for n, patch in zip(shape, size, strict=True))
     image = np.pad(data, [(0, 0), *[(0, p - n) for p, n in zip(padded, shape, strict=True)]])
-    done = np.ones(padded, bool)
-    done[tuple(slice(0, n) for n in shape)] = False
+    crop = tuple(slice(0, n) for n in shape)
+    pending = np.zeros(padded, bool)
+    pending[crop] = True
     prediction = np.zeros(padded, np.int16)
-    deviations: dict[str, NDArray[Any]] = {}
-    totals: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
+    sums, counts = np.zeros((len(model.kinds), *[len(model.labels)] * 2)), np.zeros(len(model.labels))
     for window in _windows(padded, size):
-        flat = len(model.patch_size) == 2
-        tile = torch.from_numpy(image[(slice(None), *window)][None]).float()
-        counted = torch.from_numpy(~done[window])[None]
-        if flat:
+        new = pending[window]
+        tile, counted = torch.from_numpy(image[(slice(None), *window)][None]).float(), torch.from_numpy(new[None])
+        if len(model.patch_size) == 2:
             tile, counted = tile[:, :, 0], counted[:, 0]
         with torch.no_grad():
-            _, (found, classes, away) = model.network(tile.to(model.device), (counted.to(model.device), pictured))
-        new = ~done[window]
-        prediction[window][new] = classes.cpu().numpy().reshape(new.shape)[new]
-        for name, values in away.items():
-            deviation = deviations.setdefault(name, np.zeros(padded, np.float32))
-            deviation[window][new] = values.float().cpu().numpy().reshape(new.shape)[new]
-        done[window] = True
-        for name, (learned, voxels) in found.items():
-            before = totals.get(name, (0.0, 0.0))
-            totals[name] = (before[0] + learned.numpy(), before[1] + voxels.numpy())
-    crop = tuple(slice(0, n) for n in shape)
-    return prediction[crop], totals, {name: deviation[crop] for name, deviation in deviations.items()}
+            _, (found, of_tile, voxels) = model.network(tile.to(model.device), (counted.to(model.device),))
+        prediction[window][new] = found.cpu().numpy().reshape(new.shape)[new]
+        sums += of_tile.numpy()
+        counts += voxels.numpy()
+        pending[window] = False
+    return prediction[crop], sums, counts
 
 
 def _windows(shape: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, ...]]:
@@ -291,7 +217,8 @@ def _windows(shape: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice,
         yield tuple(slice(start, start + length) for start, length in zip(corner, size, strict=True))
 
 
-def _drawn_by_prediction(drawing: NDArray[Any], prediction: NDArray[Any], classes: int) -> NDArray[Any]:
+def _joint_counts(drawing: NDArray[Any], prediction: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    """Numbers of voxels, axes (drawn, predicted); blank voxels are left out."""
     drawn = drawing > 0
     pairs = (drawing[drawn].astype(np.int64) - 1) * classes + prediction[drawn]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(float)
@@ -299,8 +226,7 @@ def _drawn_by_prediction(drawing: NDArray[Any], prediction: NDArray[Any], classe
 
 def _votes(drawings: Mapping[str, NDArray[Any]], positive: Sequence[str], random: np.random.Generator) -> NDArray[Any]:
     """Voxels on which several annotators spoke, `(annotators, voxels)`; 0 where one did not."""
-    shape = next(iter(drawings.values())).shape if drawings else (0,)
-    blank = np.zeros(shape, np.uint8)
+    blank = np.zeros_like(next(iter(drawings.values()), np.zeros(0, np.uint8)))
     votes = np.stack([drawings.get(name, blank).ravel() for name in positive]) if positive else np.zeros((0, 0))
     chosen = np.flatnonzero((votes > 0).sum(0) > 1)
     if len(chosen) > _STAPLE_VOXELS_PER_CASE:
@@ -308,16 +234,8 @@ def _votes(drawings: Mapping[str, NDArray[Any]], positive: Sequence[str], random
     return votes[:, chosen]
 
 
-def _slice_to_look_at(
-    case: str, image: NDArray[Any], drawing: NDArray[Any], prediction: NDArray[Any], deviation: NDArray[Any]
-) -> Deviation:
-    # Where targets are, not where the background is uncertain as a whole.
-    weight = (deviation * (prediction > 0)).sum((1, 2))
-    index = int(weight.argmax()) if weight.any() else len(image) // 2
-    return Deviation(case, image[index], drawing[index], prediction[index], deviation[index])
-
-
-def _columns(sums: NDArray[np.float64], voxels: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    total = sums.sum(0) if voxels is None else voxels
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums / total
+def _agreement(positive: Sequence[str], votes: Sequence[NDArray[Any]], classes: int) -> dict[str, NDArray[np.float64]]:
+    together = np.concatenate(votes, axis=1) if votes else np.zeros((0, 0))
+    if len(positive) < 2 or not together.shape[1]:
+        return {}
+    return dict(zip(positive, staple(list(together), classes)[1], strict=True))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.training.checkpoints import KEY
+from nnunet_weak.training.checkpoints import KEY, read_checkpoint
 from nnunet_weak.training.threshold import DEFAULT_GAMMA, ENTRY, final_bias_names, logit_shift
 
 GAMMAS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -51,6 +51,8 @@ def calibrate(
     preprocessed: Path,
     device: torch.device,
     checkpoint: str = "checkpoint_final.pth",
+    *,
+    trust: bool = False,
 ) -> Calibration:
     """Calibrate a model folder on the fully annotated cases of the validation parts of its folds.
 
@@ -62,14 +64,15 @@ def calibrate(
         preprocessed: The data set in nnUNet_preprocessed.
         device: Where to predict.
         checkpoint: Which checkpoint.
+        trust: As for `read_checkpoint`.
 
     Raises:
-        InvalidInputError: Folds or cases are missing; everything in one list.
+        InvalidInputError: Folds or cases are missing, or a checkpoint cannot be read.
     """
     cases_of = validation_cases(preprocessed, folds)
     scores: dict[str, NDArray[np.float64]] = {}
     for fold, cases in cases_of.items():
-        predictor = _predictor(model, fold, checkpoint, device)
+        predictor = _predictor(model, fold, checkpoint, device, trust)
         dataset = _dataset(predictor, preprocessed, cases)
         for case in cases:
             data, seg, _, _ = dataset.load_case(case)
@@ -147,14 +150,15 @@ def dice_by_threshold(
     return np.array(result, dtype=np.float64)
 
 
-def _predictor(model: Path, fold: str, checkpoint: str, device: torch.device) -> Any:
+def _predictor(model: Path, fold: str, checkpoint: str, device: torch.device, trust: bool) -> Any:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+    # Before nnU-Net reads it, which trusts every file.
+    own = read_checkpoint(model / f"fold_{fold}" / checkpoint, trust=trust).get(KEY, {})
     predictor = nnUNetPredictor(
         use_mirroring=True, perform_everything_on_device=device.type == "cuda", device=device, allow_tqdm=False
     )
     predictor.initialize_from_trained_model_folder(str(model), (int(fold),), checkpoint)
-    own = torch.load(model / f"fold_{fold}" / checkpoint, map_location="cpu", weights_only=False).get(KEY, {})
     if ENTRY in own:
         for weights in predictor.list_of_parameters:
             for name in final_bias_names(weights):

@@ -142,7 +142,7 @@ class CompositeTrainer(nnUNetTrainer):
             for name in ("checkpoint_final.pth", "checkpoint_best.pth"):
                 path = Path(self.output_folder) / name
                 if path.is_file():
-                    set_threshold(path, self.gamma)
+                    set_threshold(path, self.gamma, trust=True)  # written a moment ago
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Stock validation at the threshold; it leaves deep supervision on whatever it was."""

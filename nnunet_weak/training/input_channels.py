@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 import torch
 
-from nnunet_weak.errors import Problems
+from nnunet_weak.errors import InvalidInputError
 
 SEGMENTATION_LAYERS = ".seg_layers."
+_SHOWN = 8
 
 
 def inflate_weights(
@@ -34,40 +35,30 @@ def inflate_weights(
     Raises:
         InvalidInputError: The networks differ in more than input channels, or the target has fewer.
     """
-    problems = Problems()
-    inflated: dict[str, torch.Tensor] = {}
+    problems: list[str] = []
+    inflated = {key: value for key, value in weights.items() if SEGMENTATION_LAYERS in key}
     for key, wanted in target.items():
         if SEGMENTATION_LAYERS in key:
             continue
-        if key not in weights:
-            problems.add(
-                source, f"has no {key}", "take a checkpoint of the same architecture, planned with the same planner"
-            )
-            continue
-        given = weights[key]
-        same_but_channels = (
-            given.ndim >= 3 and given.shape[:1] == wanted.shape[:1] and given.shape[2:] == wanted.shape[2:]
-        )
-        if given.shape == wanted.shape:
+        given = weights.get(key)
+        if given is None:
+            problems.append(f"{source}: has no {key}")
+        elif given.shape == wanted.shape:
             inflated[key] = given
-        elif same_but_channels and given.shape[1] < wanted.shape[1]:
+        elif _differ_in_channels(given, wanted):
             added = given.new_zeros(given.shape[0], wanted.shape[1] - given.shape[1], *given.shape[2:])
             inflated[key] = torch.cat([given, added], dim=1)
         else:
-            problems.add(
-                source,
-                f"{key} has shape {tuple(given.shape)}, needed is {tuple(wanted.shape)}",
-                "plan with the same patch and network",
-            )
-    if len(problems) > 8:
-        first = list(problems)[:8]
-        problems = Problems()
-        for text in first:
-            problems.add(source, text.removeprefix(f"{source}: "))
-        problems.add(
-            source,
-            "and more; the architectures differ",
-            "nnU-Net's documentation on pretraining tells how to move plans between data sets",
-        )
-    problems.raise_if_any("The checkpoint does not fit this network")
-    return {**inflated, **{key: value for key, value in weights.items() if SEGMENTATION_LAYERS in key}}
+            shapes = f"has shape {tuple(given.shape)}, needed is {tuple(wanted.shape)}"
+            problems.append(f"{source}: {key} {shapes}")
+    if problems:
+        shown = problems[:_SHOWN] + [f"{len(problems) - _SHOWN} more"] * (len(problems) > _SHOWN)
+        shown[-1] += " (remedy: train with the plans of the checkpoint, moved by nnUNetv2_move_plans_between_datasets)"
+        raise InvalidInputError(shown, "The checkpoint does not fit this network")
+    return inflated
+
+
+def _differ_in_channels(given: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether a convolution's weight `(out, in, *kernel)` lacks input channels and nothing else."""
+    same = given.ndim == wanted.ndim >= 3 and given.shape[0] == wanted.shape[0] and given.shape[2:] == wanted.shape[2:]
+    return same and given.shape[1] < wanted.shape[1]

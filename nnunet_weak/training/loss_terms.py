@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from nnunetv2.utilities.collate_outputs import collate_outputs
 from torch import distributed as dist
 
 from nnunet_weak.training.composite_trainer import CompositeTrainer
-from nnunet_weak.training.loss_curves import plot_loss_curves
 
 _TERM = "term/"
 
@@ -100,3 +99,26 @@ class LossTermsTrainer(CompositeTrainer):
             key = f"{part}/{name.removeprefix(_TERM)}"
             self.logger.local_logger.my_fantastic_logging.setdefault(key, [math.nan] * self.current_epoch)
             self.logger.log(key, mean, self.current_epoch)
+
+
+def plot_loss_curves(curves: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw one curve for each term over the epochs, next to nnU-Net's `progress.png`.
+
+    Args:
+        curves: Values of each epoch by term; the shortest list counts.
+        path: PNG file to write.
+    """
+    from matplotlib.figure import Figure
+
+    epochs = min((len(values) for values in curves.values()), default=0)
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, values in curves.items():
+        training = name.startswith("train/")
+        label = name.removeprefix("train/").removeprefix("val/") + ("" if training else " (validation)")
+        axes.plot(range(epochs), values[:epochs], label=label, linestyle="-" if training else "--")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss term, weighted")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    figure.savefig(path, dpi=110)

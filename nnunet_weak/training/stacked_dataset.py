@@ -1,7 +1,7 @@
 """A data set whose label maps carry further channels.
 
-nnU-Net's spatial transforms move all channels of `seg` together, so whatever is stacked there follows the image.
-Arrays are `(channels, z, y, x)`.
+nnU-Net's spatial transforms move all channels of `seg` together, so whatever is stacked there follows the image. It
+pads them all with -1, which later becomes 0. Arrays are `(channels, z, y, x)`.
 """
 
 from __future__ import annotations
@@ -36,60 +36,35 @@ class StackedChannels:
         return stacked[index[0]]
 
 
-class ConstantArray:
-    """An array of one value that needs no memory until it is indexed."""
+class StackedDataset:
+    """A stock data set whose `seg` holds the label map, the annotation maps and a padding mask.
 
-    def __init__(self, shape: Sequence[int], value: int = 1) -> None:
-        self.shape = tuple(shape)
-        self._values = np.broadcast_to(np.int16(value), self.shape)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return self._values[index]
-
-
-class AnnotationMapDataset:
-    """A stock data set with annotation maps behind the label map, one channel for each.
-
-    nnU-Net pads them with -1, which later becomes 0, blank. A map that a case does not have is blank.
+    A map that a case does not have is blank, 0. The padding mask is 1 in the image, so after nnU-Net's padding it is 0
+    exactly in the padding. The label map cannot tell, as -1 there also marks zero intensity in the image.
 
     Args:
         dataset: A data set of nnU-Net.
         folder: Folder of the configuration's preprocessed data, see `nnunet_weak.training.annotation_maps`.
-        maps: Names of the maps, in the order of the channels.
+        maps: Names of the annotation maps, in the order of the channels.
         maps_of_case: Which of them each case has.
     """
 
     def __init__(
-        self, dataset: Any, folder: Path | str, maps: Sequence[str], maps_of_case: Mapping[str, Collection[str]]
+        self,
+        dataset: Any,
+        folder: Path | str,
+        maps: Sequence[str] = (),
+        maps_of_case: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._dataset = dataset
-        self._folder, self._maps, self._maps_of_case = Path(folder), tuple(maps), maps_of_case
+        self._folder, self._maps, self._maps_of_case = Path(folder), tuple(maps), maps_of_case or {}
         self.identifiers = dataset.identifiers
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
         """As the stock data set, with further channels in `seg`."""
         data, seg, seg_previous, properties = self._dataset.load_case(identifier)
-        blank = ConstantArray((1, *seg.shape[1:]), 0)
-        present = self._maps_of_case[identifier]
-        channels = [open_map(self._folder, name, identifier) if name in present else blank for name in self._maps]
-        return data, StackedChannels((seg, *channels)), seg_previous, properties
-
-
-class InsideChannelDataset:
-    """A stock data set with a channel of ones behind the label map.
-
-    nnU-Net pads it like the labels, with -1, which later becomes 0: so the channel is 0 exactly in the padding. The
-    label map itself can not tell, as -1 there also marks zero intensity inside the image.
-
-    Args:
-        dataset: A data set of nnU-Net.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self.identifiers = dataset.identifiers
-
-    def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
-        """As the stock data set, with one more channel in `seg`."""
-        data, seg, seg_previous, properties = self._dataset.load_case(identifier)
-        return data, StackedChannels((seg, ConstantArray((1, *seg.shape[1:])))), seg_previous, properties
+        # Broadcast: they need no memory until they are indexed.
+        blank, inside = (np.broadcast_to(np.int16(value), (1, *seg.shape[1:])) for value in (0, 1))
+        present = self._maps_of_case.get(identifier, ())
+        maps = [open_map(self._folder, name, identifier) if name in present else blank for name in self._maps]
+        return data, StackedChannels((seg, *maps, inside)), seg_previous, properties

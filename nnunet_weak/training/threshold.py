@@ -17,7 +17,6 @@ Reference:
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +26,7 @@ import torch
 from torch import Tensor
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.training.checkpoints import KEY
+from nnunet_weak.training.checkpoints import KEY, read_checkpoint, write_checkpoint
 
 ENTRY = "threshold"
 DEFAULT_GAMMA = 0.5
@@ -73,7 +72,7 @@ def threshold_of(checkpoint: Mapping[str, Any]) -> float:
     return float(checkpoint.get(KEY, {}).get(ENTRY, {}).get("gamma", DEFAULT_GAMMA))
 
 
-def set_threshold(path: Path | str, gamma: float | None) -> float:
+def set_threshold(path: Path | str, gamma: float | None, *, trust: bool = False) -> float:
     """Write a threshold into a checkpoint, or take it out again.
 
     Setting begins from the bias of the training, so that it may be repeated. The file is replaced as a whole.
@@ -81,12 +80,12 @@ def set_threshold(path: Path | str, gamma: float | None) -> float:
     Args:
         path: A checkpoint of nnU-Net, ours or stock.
         gamma: The threshold; None restores the weights bit by bit.
+        trust: As for `read_checkpoint`.
 
     Returns:
         The threshold that the checkpoint had before.
     """
-    path = Path(path)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    checkpoint = read_checkpoint(path, trust=trust)
     before = threshold_of(checkpoint)
     weights, own = checkpoint["network_weights"], checkpoint.setdefault(KEY, {})
     names = final_bias_names(weights, str(path))
@@ -100,12 +99,7 @@ def set_threshold(path: Path | str, gamma: float | None) -> float:
         own[ENTRY] = {"gamma": float(gamma), "original_bias": original.clone()}
     if not own:
         del checkpoint[KEY]
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        torch.save(checkpoint, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_checkpoint(checkpoint, path)
     return before
 
 

@@ -8,12 +8,10 @@ everything else is here or in its bases: mixed supervision, the split checkpoint
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from nnunetv2.paths import nnUNet_raw
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
@@ -25,9 +23,10 @@ from torch import distributed as dist
 
 from nnunet_weak.dataset.annotations import BLOCK, WeakAnnotations, without_cases
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.losses.deep_supervision import deep_supervision_weights
 from nnunet_weak.training.annotation_maps import maps_of, preprocess_maps
 from nnunet_weak.training.loss_terms import LossTermsTrainer, step_result
-from nnunet_weak.training.stacked_dataset import AnnotationMapDataset, InsideChannelDataset
+from nnunet_weak.training.stacked_dataset import StackedDataset
 
 FULL_TERM = "full supervision"
 GRADIENT_NORM = 12  # nnU-Net's
@@ -40,8 +39,8 @@ class WeakBatch:
     Attributes:
         data: Network input `(B, C, *spatial)`.
         seg: Label map `(B, 1, *spatial)`, a list of them by resolution under deep supervision. Padding is 0.
-        extra: Further channels that moved with the label map `(B, E, *spatial)`: the annotation maps in the order of
-            the block, then a channel that is 1 inside the image and 0 in padding.
+        maps: Annotation maps `(B, M, *spatial)`, in the order of the block; 0 is blank.
+        inside: Boolean `(B, 1, *spatial)`, False in padding.
         keys: Case of each sample.
         fully_annotated: `(B,)`, True where the label map is ground truth.
         annotation: What the method's `prepare_batch` adds for its loss.
@@ -49,7 +48,8 @@ class WeakBatch:
 
     data: torch.Tensor
     seg: torch.Tensor | list[torch.Tensor]
-    extra: torch.Tensor
+    maps: torch.Tensor
+    inside: torch.Tensor
     keys: tuple[str, ...]
     fully_annotated: torch.Tensor
     annotation: Any = None
@@ -64,6 +64,10 @@ class nnUNetTrainerWeak(LossTermsTrainer):
         class nnUNetTrainerSCORE_100epochs(nnUNetTrainerSCORE):
             num_epochs = 100
 
+    Attributes:
+        method: Method of the data sets that the trainer takes.
+        reads_annotation_maps: Whether it learns from annotation maps, see `WeakBatch.maps`.
+
     Raises:
         InvalidInputError: The data set lacks our block or is of another method, its block is older than the raw one,
             or the configuration is one that weak supervision does not work with (cascade, region-based training, a
@@ -71,6 +75,7 @@ class nnUNetTrainerWeak(LossTermsTrainer):
     """
 
     method: str
+    reads_annotation_maps = False
 
     def __init__(
         self,
@@ -128,11 +133,14 @@ class nnUNetTrainerWeak(LossTermsTrainer):
             ignore_label=self.label_manager.ignore_label,
             dice_class=MemoryEfficientSoftDiceLoss,
         )
-        if self.enable_deep_supervision:
-            weights = np.array([1 / 2**i for i in range(len(self._get_deep_supervision_scales()))])
-            weights[-1] = 1e-6 if self.is_ddp else 0  # as stock: DDP needs every output in the loss
-            loss = DeepSupervisionWrapper(loss, weights / weights.sum())
-        return loss
+        return DeepSupervisionWrapper(loss, self.output_weights) if self.enable_deep_supervision else loss
+
+    @property
+    def output_weights(self) -> list[float]:
+        """Weight of the loss of each of the network's outputs, full resolution first; 1 without deep supervision."""
+        scales = self._get_deep_supervision_scales()
+        every_output = self.is_ddp and not self._do_i_compile()
+        return deep_supervision_weights(len(scales) if scales else 1, every_output=every_output)
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """The stock data sets, with channels stacked onto the label maps; every case must be in the block."""
@@ -149,31 +157,26 @@ class nnUNetTrainerWeak(LossTermsTrainer):
         self._announce(training.identifiers, validation.identifiers)
         return self._stacked(training), self._stacked(validation)
 
-    def _stacked(self, dataset: Any) -> InsideChannelDataset:
-        if self.annotations.maps:
-            self._preprocess_annotation_maps(dataset.identifiers)
-            maps_of_case = {case: self.annotations.cases[case].maps for case in dataset.identifiers}
-            folder = self.preprocessed_dataset_folder
-            dataset = AnnotationMapDataset(dataset, folder, tuple(self.annotations.maps), maps_of_case)
-        return InsideChannelDataset(dataset)
+    def _stacked(self, dataset: Any) -> StackedDataset:
+        folder = self.preprocessed_dataset_folder
+        if not self.reads_annotation_maps:
+            return StackedDataset(dataset, folder)
+        self._preprocess_annotation_maps(dataset.identifiers)
+        maps_of_case = {case: self.annotations.cases[case].maps for case in dataset.identifiers}
+        return StackedDataset(dataset, folder, tuple(self.annotations.maps), maps_of_case)
 
-    def _preprocess_annotation_maps(self, cases: Sequence[str]) -> None:
+    def _preprocess_annotation_maps(self, cases: list[str]) -> None:
         """Make the maps that are missing or stale; one process does it, the others wait."""
         if self.local_rank == 0:
             name = self.plans_manager.dataset_name
             folder = Path(self.preprocessed_dataset_folder)
             raw = Path(str(nnUNet_raw) if nnUNet_raw.is_set() else "nnUNet_raw") / name
             maps = maps_of(self.annotations, raw, folder, self.dataset_json["file_ending"], cases)
-            made = preprocess_maps(
-                maps,
-                self.plans_manager.plans,
-                self.configuration_name,
-                folder,
-                processes=max(1, get_allowed_n_proc_DA()),
-                progress=False,
-            )
-            if made.written:
-                self.print_to_log_file(f"Preprocessed {made.written} annotation maps that were missing or stale.")
+            processes = max(1, get_allowed_n_proc_DA())
+            plans, configuration = self.plans_manager.plans, self.configuration_name
+            written = preprocess_maps(maps, plans, configuration, folder, processes=processes, progress=False)
+            if written:
+                self.print_to_log_file(f"Preprocessed {written} annotation maps that were missing or stale.")
         if self.is_ddp:
             dist.barrier()
 
@@ -263,7 +266,8 @@ class nnUNetTrainerWeak(LossTermsTrainer):
         return WeakBatch(
             data=batch["data"].to(self.device, non_blocking=True),
             seg=[part[:, :1] for part in resolutions] if isinstance(target, list) else resolutions[0][:, :1],
-            extra=resolutions[0][:, 1:],
+            maps=resolutions[0][:, 1:-1],
+            inside=resolutions[0][:, -1:] > 0,
             keys=keys,
             fully_annotated=torch.tensor(full, device=self.device),
         )

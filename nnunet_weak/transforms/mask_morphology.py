@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,38 +29,6 @@ _RIPPLE = 0.02
 _WIDEST_EDGE_VOX = 3.0
 _SMALLEST_CHANGE = 1e-4
 _FIELD_POINTS_PER_AXIS = 8
-
-
-@dataclass(frozen=True)
-class MorphologicalAugmentation:
-    """:func:`morphological_augmentation` with its hyperparameters.
-
-    Attributes:
-        max_radius: Largest shift of an edge, in the unit of the spacing.
-        probability: Chance of each region of each sample to be changed.
-    """
-
-    max_radius: float = 2.0
-    probability: float = 0.5
-
-    def __call__(
-        self,
-        masks: Tensor,
-        quality: Tensor,
-        error: Tensor,
-        spacing: Sequence[float],
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Augmented masks and scores."""
-        return morphological_augmentation(
-            masks,
-            quality,
-            error,
-            spacing,
-            max_radius=self.max_radius,
-            probability=self.probability,
-            generator=generator,
-        )
 
 
 @torch.no_grad()
@@ -170,14 +137,7 @@ def smooth_random_field(
 ) -> Tensor:
     """Random values in [0, highest] that vary smoothly: eight points along each axis, interpolated linearly.
 
-    Args:
-        shape: Spatial shape, two or three axes.
-        highest: Upper bound.
-        device: Device of the field.
-        generator: Source of randomness on that device.
-
-    Returns:
-        float32 field of the given shape.
+    Two or three axes, float32; the generator, if any, is one of the device.
     """
     points = [min(size, _FIELD_POINTS_PER_AXIS) for size in shape]
     noise = torch.rand(1, 1, *points, device=device, generator=generator) * highest

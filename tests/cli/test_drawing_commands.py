@@ -151,14 +151,14 @@ def test_preprocessing_comes_after_nnunets(organs, capsys):
     (organs.parent / "nnUNet_preprocessed" / "Dataset521_Organs").mkdir()
     assert preprocess(["-d", "Dataset521_Organs"]) == 2
     assert "run nnUNetv2_plan_and_preprocess first" in capsys.readouterr().err
-    assert preprocess(["-d", "521", "--num_parts", "2", "--part_id", "2"]) == 2
+    assert preprocess(["-d", "521", "--num-parts", "2", "--part-id", "2"]) == 2
     assert "numbered from 0 to 1" in capsys.readouterr().err
     assert fuse(["-d", "521", "-o", "532", "-np", "1"]) == 0
     assert preprocess(["-d", "532"]) == 2
 
 
 def test_annotators_need_a_model(study, capsys):
-    assert annotators([str(study)]) == 2
+    assert annotators(["-m", str(study)]) == 2
     assert "no model folder" in capsys.readouterr().err
 
 

@@ -178,7 +178,7 @@ def test_pretrained_weights_of_a_stock_checkpoint(workplace, score_dataset, trai
     torch.save({**checkpoint, "network_weights": narrow}, workplace.root / "narrow.pth")
     command = "nnUNetv2_train 511 3d_fullres 3 -tr nnUNetTrainerSCORE_tiny -device cpu -pretrained_weights"
     assert "shape" in workplace.run(f"{command} narrow.pth", expect=1)
-    workplace.run("nnunet_weak_add_input_channels narrow.pth -d 511 -c 3d_fullres -o wide.pth")
+    workplace.run("nnunet_weak_add_input_channels -chk narrow.pth -d 511 -c 3d_fullres -o wide.pth")
     output = workplace.run(f"{command} wide.pth")
     assert "Loading pretrained weights" in output and "Training done" in output
 

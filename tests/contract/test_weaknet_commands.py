@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
-from nnunet_weak.trainers import nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction, nnUNetTrainerWeakNetTrust
+from nnunet_weak.trainers import nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction
 from nnunet_weak.training.composite import CompositeNetwork
 from nnunet_weak.training.threshold import set_threshold, threshold_of
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.training
 DATASET, TRAINER = "Dataset531_BonePoints", "nnUNetTrainerWeakNet_tiny"
 TRAINERS = '''
 """Trainers of a user."""
-from nnunet_weak.trainers import nnUNetTrainerWeakNet, nnUNetTrainerWeakNetTrust
+from nnunet_weak.trainers import nnUNetTrainerWeakNet
 from tiny_trainers import Tiny
 
 
@@ -28,7 +28,7 @@ class nnUNetTrainerWeakNet_tiny(Tiny, nnUNetTrainerWeakNet):
     initial_lr = 3e-3
 
 
-class nnUNetTrainerWeakNetTrust_tiny(Tiny, nnUNetTrainerWeakNetTrust):
+class nnUNetTrainerWeakNet_tiny_narrow(Tiny, nnUNetTrainerWeakNet):
     reconstruction_features = 0.5
 '''
 PREDICT = (
@@ -92,7 +92,7 @@ def foreground(files: Path) -> int:
 def test_the_data_set_holds_templates_and_what_a_person_looks_at(workplace, dataset):
     raw = workplace.root / "nnUNet_raw" / dataset
     annotations = WeakAnnotations.read(raw)
-    assert len(annotations.fully_annotated_cases) == 2 and dict(annotations.maps) == {"trusted": "positive"}
+    assert len(annotations.fully_annotated_cases) == 2 and not annotations.maps
     rows = list(csv.DictReader((raw / "templates" / "objects.csv").open()))
     assert len(rows) == 6 and all(row["points"] == "20" for row in rows)
     assert {path.stem for path in (raw / "templates" / "previews").iterdir()} == set(annotations.cases)
@@ -103,9 +103,6 @@ def test_the_data_set_holds_templates_and_what_a_person_looks_at(workplace, data
             sitk.GetArrayFromImage(sitk.ReadImage(str(workplace.root / "phantoms" / "labels" / f"{case}.nii.gz"))) > 0
         )
         assert 2 * (true & (template == 1)).sum() / (true.sum() + (template == 1).sum()) > 0.6
-        trusted = sitk.GetArrayFromImage(sitk.ReadImage(str(raw / "annotationsTr" / "trusted" / f"{case}.nii.gz")))
-        assert 0 < (trusted == 0).mean() < 0.3
-        assert np.array_equal(trusted[trusted > 0] - 1, template[trusted > 0])
 
 
 def test_templates_of_a_second_round_follow_the_model(workplace, dataset, model):
@@ -142,7 +139,7 @@ def test_threshold_without_the_package_and_undo(workplace, dataset, model, input
     # so short a training may leave any probabilities: a threshold among them that moves a quarter of the voxels or more
     gamma = float(np.quantile(probabilities, 0.75 if half > 0.5 else 0.25))
 
-    workplace.run(f"nnunet_weak_set_threshold {model} --gamma {gamma!r}")
+    workplace.run(f"nnunet_weak_set_threshold -m {model} --gamma {gamma!r}")
     with_package = predict(workplace, inputs, model, "at_gamma")
     without = predict(workplace, inputs, model, "at_gamma_bare", bare_python, nnUNet_extTrainer="")
     assert without == with_package != before
@@ -150,8 +147,8 @@ def test_threshold_without_the_package_and_undo(workplace, dataset, model, input
     assert abs(expected - half) > 0.2
     assert foreground(workplace.root / "at_gamma") / probabilities.size == pytest.approx(expected, abs=0.01)
 
-    workplace.run(f"nnunet_weak_set_threshold {model} --gamma 0.7")
-    workplace.run(f"nnunet_weak_set_threshold {model} --undo")
+    workplace.run(f"nnunet_weak_set_threshold -m {model} --gamma 0.7")
+    workplace.run(f"nnunet_weak_set_threshold -m {model} --undo")
     undone = torch.load(checkpoint, weights_only=False)
     assert undone["nnunet_weak"].keys() == trained["nnunet_weak"].keys()
     for name, value in trained["network_weights"].items():
@@ -159,24 +156,24 @@ def test_threshold_without_the_package_and_undo(workplace, dataset, model, input
 
 
 def test_calibration_on_fully_annotated_validation_cases(workplace, dataset, model):
-    printed = workplace.run(f"nnunet_weak_set_threshold {model} --calibrate -device cpu")
+    printed = workplace.run(f"nnunet_weak_set_threshold -m {model} --calibrate -device cpu")
     assert "Dice of 1 fully annotated validation cases" in printed and "<- best" in printed
     best = next(float(line.split()[0]) for line in printed.splitlines() if "<- best" in line)
     checkpoint = model / "fold_0" / "checkpoint_final.pth"
     assert threshold_of(torch.load(checkpoint, weights_only=False)) == best
-    again = workplace.run(f"nnunet_weak_set_threshold {model} --calibrate -device cpu")
+    again = workplace.run(f"nnunet_weak_set_threshold -m {model} --calibrate -device cpu")
     assert again.splitlines()[-2].endswith(f"gamma {best:g} -> {best:g}"), "a threshold that is set does not count"
-    workplace.run(f"nnunet_weak_set_threshold {model} --undo")
+    workplace.run(f"nnunet_weak_set_threshold -m {model} --undo")
 
 
 def test_threshold_command_refuses(workplace, model):
-    assert "between 0 and 1" in workplace.run(f"nnunet_weak_set_threshold {model} --gamma 1.5", expect=2)
-    assert "not a model folder" in workplace.run(f"nnunet_weak_set_threshold {model.parent} --undo", expect=2)
-    assert "finish its training" in workplace.run(f"nnunet_weak_set_threshold {model} --undo -f 3", expect=2)
+    assert "between 0 and 1" in workplace.run(f"nnunet_weak_set_threshold -m {model} --gamma 1.5", expect=2)
+    assert "not a model folder" in workplace.run(f"nnunet_weak_set_threshold -m {model.parent} --undo", expect=2)
+    assert "finish its training" in workplace.run(f"nnunet_weak_set_threshold -m {model} --undo -f 3", expect=2)
 
 
-def test_2d_with_trust_is_interrupted_and_continues(workplace, dataset, inputs):
-    trainer = "nnUNetTrainerWeakNetTrust_tiny"
+def test_2d_is_interrupted_and_continues(workplace, dataset, inputs):
+    trainer = "nnUNetTrainerWeakNet_tiny_narrow"
     command = f"nnUNetv2_train 531 2d 1 -tr {trainer} -device cpu"
     workplace.run(command, expect=None, STOP_BEFORE_EPOCH="2")
     fold = workplace.model(dataset, trainer, "2d") / "fold_1"
@@ -193,7 +190,7 @@ def random_batch(trainer, samples: int, seed: int = 0) -> dict:
     generator = torch.Generator().manual_seed(seed)
     cases = sorted(set(trainer.annotations.cases) - set(trainer.annotations.fully_annotated_cases))[:samples]
     size = trainer.configuration_manager.patch_size
-    target = torch.randint(0, 2, (samples, 3, *size), generator=generator, dtype=torch.int16)
+    target = torch.randint(0, 2, (samples, 2, *size), generator=generator, dtype=torch.int16)
     target[:, -1] = 1
     target[:, -1, :4] = 0
     levels = [target[(..., *[slice(None, None, 2**level)] * len(size))] for level in range(9)]
@@ -202,14 +199,11 @@ def random_batch(trainer, samples: int, seed: int = 0) -> dict:
     return {"data": data, "target": levels[:count] if trainer.enable_deep_supervision else target, "keys": cases}
 
 
-class WeakNetDeepSupervision(nnUNetTrainerWeakNetTrust):
+class WeakNetDeepSupervision(nnUNetTrainerWeakNet):
     enable_deep_supervision = True
 
 
-@pytest.mark.parametrize(
-    "base",
-    [nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction, nnUNetTrainerWeakNetTrust, WeakNetDeepSupervision],
-)
+@pytest.mark.parametrize("base", [nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction, WeakNetDeepSupervision])
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_terms_of_a_sample_do_not_depend_on_the_batch(trainer_factory, dataset, base, configuration):
     trainer = trainer_factory(base, dataset, configuration)
@@ -235,15 +229,6 @@ def test_terms_of_a_sample_do_not_depend_on_the_batch(trainer_factory, dataset, 
         assert value.item() == pytest.approx(sum(terms[name].item() for terms in alone) / 2, rel=1e-4)
     torch.stack(list(together.values())).sum().backward()
     assert all(p.grad is not None for p in trainer.network.parameters() if p.requires_grad), "DDP wants every parameter"
-
-
-def test_trust_weighs_voxels_as_the_map_says(trainer_factory, dataset):
-    trainer = trainer_factory(nnUNetTrainerWeakNetTrust, dataset)
-    trainer.initialize()
-    batch = trainer._to_device(random_batch(trainer, 1))
-    (weights,) = trainer.prepare_batch(batch, training=True).annotation.weights
-    trusted, inside = batch.extra[:, :1] > 0, batch.extra[:, -1:] > 0
-    torch.testing.assert_close(weights, torch.where(trusted, 1.0, 0.1) * inside)
 
 
 def test_a_threshold_is_no_part_of_a_continued_training(trainer_factory, dataset, tmp_path):

@@ -7,9 +7,7 @@ import torch
 from torch.nn import functional
 
 from nnunet_weak.losses.refineseg import (
-    annotator_probabilities,
     complementary_matrix,
-    identity_regulariser,
     lower_resolutions_loss,
     negative_loss,
     positive_loss,
@@ -33,25 +31,6 @@ LOSSES = {
     "negative, learned": lambda u, y: negative_loss(u, y, torch.linspace(-1, 1, u.shape[1] ** 2).view(u.shape[1], -1)),
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
-
-
-def test_annotator_probabilities_multiply_columns():
-    transition = torch.tensor([[0.8, 0.1], [0.2, 0.9]]).view(1, 2, 2, 1, 1).expand(1, 2, 2, 2, 3)
-    p = torch.tensor([0.25, 0.75]).view(1, 2, 1, 1).expand(1, 2, 2, 3)
-    u = annotator_probabilities(transition, p)
-    assert u.shape == (1, 2, 2, 3)
-    torch.testing.assert_close(u[0, :, 1, 2], torch.tensor([0.8 * 0.25 + 0.1 * 0.75, 0.2 * 0.25 + 0.9 * 0.75]))
-    torch.testing.assert_close(annotator_probabilities(transition[..., 0, 0], p), u)
-
-
-def test_annotator_probabilities_stay_float32_under_autocast():
-    p = torch.rand(2, 3, *SPATIAL).softmax(1)
-    transition = torch.rand(2, 3, 3).softmax(1)
-    expected = annotator_probabilities(transition, p)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        u = annotator_probabilities(transition, p)
-    assert u.dtype == torch.float32
-    torch.testing.assert_close(u, expected)
 
 
 def test_positive_loss_by_hand():
@@ -143,22 +122,6 @@ def test_learned_complementary_matrix_cannot_lower_the_loss_by_inflating_v():
     torch.testing.assert_close(v.sum(1), torch.ones(2, *SPATIAL))
 
 
-def test_identity_regulariser_by_hand():
-    off = 0.1 / 3
-    transition = torch.full((1, 4, 4, 2, 3), off)
-    transition[:, range(4), range(4)] = 0.9
-    assert identity_regulariser(transition).item() == pytest.approx(4 * (0.01 + 3 * off**2), rel=1e-5)
-    assert identity_regulariser(transition[..., 0, 0]).item() == pytest.approx(4 * (0.01 + 3 * off**2), rel=1e-5)
-    identity = torch.eye(4).expand(2, 4, 4)
-    assert identity_regulariser(identity).tolist() == [0, 0]
-
-
-def test_identity_regulariser_is_a_mean_over_voxels():
-    transition = torch.eye(2)[None, :, :, None, None].repeat(1, 1, 1, 2, 3)
-    transition[0, :, 0, 1, 2] = torch.tensor([0.0, 1.0])
-    assert identity_regulariser(transition).item() == pytest.approx(2 / 6)
-
-
 @every_loss
 def test_blank_map_gives_zero_and_zero_gradient(loss):
     logits, annotation = random_case()
@@ -233,18 +196,16 @@ def test_a_map_of_another_shape_is_refused():
 
 
 def test_lower_resolutions_learn_the_drawings_as_they_are():
-    """By hand: level 1 of 3 has weight 1/2, the lowest 1e-6; blank counts for nothing on any grid."""
+    """By hand: blank counts for nothing on any grid."""
     drawn = torch.zeros(1, 1, 4, 6)
     drawn[..., :3] = 2  # class 1 on the left half, blank on the right
-    full, half, quarter = (torch.zeros(1, 2, *size) for size in ((4, 6), (2, 3), (1, 2)))
-    for logits in (half, quarter):
-        logits.requires_grad_()
-    value = lower_resolutions_loss([full, half, quarter], drawn, alpha=1.0, beta=0.0)
-    assert value.item() == pytest.approx((0.5 + 1e-6) * math.log(2), rel=1e-5)
+    half, quarter = (torch.zeros(1, 2, *size).requires_grad_() for size in ((2, 3), (1, 2)))
+    value = lower_resolutions_loss([half, quarter], drawn, (0.5, 0.25), alpha=1.0, beta=0.0)
+    assert value.item() == pytest.approx(0.75 * math.log(2), rel=1e-5)
     value.sum().backward()
     assert (half.grad[..., :1] != 0).all() and (half.grad[..., 2:] == 0).all()
     for drawings in (torch.zeros(1, 1, 4, 6), torch.zeros(1, 0, 4, 6)):
         quarter.grad = None
-        nothing = lower_resolutions_loss([full, half, quarter], drawings)
+        nothing = lower_resolutions_loss([half, quarter], drawings, (0.5, 0.25))
         nothing.sum().backward()
         assert nothing.item() == 0 and quarter.grad is not None and (quarter.grad == 0).all()

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from nnunet_weak.losses.refineseg import annotator_probabilities, identity_regulariser, negative_loss, positive_loss
-from nnunet_weak.networks.annotation_heads import AnnotationHeads, _ApplyTransition, mean_transition_matrix
+from nnunet_weak.losses.refineseg import negative_loss, positive_loss
+from nnunet_weak.networks.annotation_heads import AnnotationHeads
+from nnunet_weak.networks.annotator_transition import ApplyTransition
 
 L, F = 3, 4
 
@@ -27,13 +28,20 @@ def make_heads(dims: int = 3, seed: int = 0, **options) -> AnnotationHeads:
     return heads
 
 
+def matrix_of(heads: AnnotationHeads, features: torch.Tensor, index: int) -> torch.Tensor:
+    """``A`` of one strategy as a whole, ``(B, m, k, V)``; V = 1 for one matrix per image."""
+    with torch.no_grad():
+        last = heads.heads[index].last_features(features)
+        return torch.stack([heads.heads[index].column(last, k) for k in range(heads.num_classes)], dim=2)
+
+
 @pytest.mark.parametrize("num_classes", [2, 4, 20])
 @pytest.mark.parametrize("per_image", [False, True])
 def test_starts_with_the_stated_diagonal(num_classes, per_image):
     heads = AnnotationHeads(["a"], num_classes, F, 3, per_image=per_image)
-    matrix = heads.transition_matrix(make_inputs()[0], "a")
+    matrix = matrix_of(heads, make_inputs()[0], 0)
     expected = torch.full((num_classes, num_classes), 0.1 / (num_classes - 1)).fill_diagonal_(0.9)
-    torch.testing.assert_close(matrix.flatten(3)[0, ..., 0] if not per_image else matrix[0], expected)
+    torch.testing.assert_close(matrix, expected[None, ..., None].expand_as(matrix))
     assert heads.heads[0].bias[0, 0].item() == pytest.approx(math.log(9 * (num_classes - 1)), rel=1e-6)
 
 
@@ -53,9 +61,10 @@ def test_streamed_result_and_gradients_equal_the_whole_matrix(spatial, per_image
     hidden = head.hidden(features).flatten(2)
     hidden = hidden.mean(2, keepdim=True) if per_image else hidden
     matrix = (torch.einsum("kmf,bfv->bmkv", head.weight, hidden) + head.bias.T[None, :, :, None]).softmax(1)
-    matrix = matrix[..., 0] if per_image else matrix.unflatten(3, spatial)
-    torch.testing.assert_close(heads.transition_matrix(features, "drawing.not"), matrix.detach())
-    u, distance = annotator_probabilities(matrix, logits.softmax(1)), identity_regulariser(matrix)
+    torch.testing.assert_close(matrix_of(heads, features, 1), matrix.detach())
+    u = torch.einsum("bmkv,bkv->bmv", matrix.expand(-1, -1, -1, math.prod(spatial)), logits.softmax(1).flatten(2))
+    u = u.unflatten(2, spatial)
+    distance = (matrix - torch.eye(L)[..., None]).square().sum((1, 2)).mean(1)
     torch.testing.assert_close(output.probabilities, u)
     torch.testing.assert_close(output.identity_distance, distance)
     whole = (u * weight).sum() + (distance * torch.tensor([1.0, 2.0])).sum()
@@ -72,7 +81,7 @@ def test_gradients_are_exact():
     bias = torch.randn(L, L, dtype=torch.double, requires_grad=True)
     features = torch.randn(2, F, 5, dtype=torch.double, requires_grad=True)
     probabilities = torch.rand(2, L, 5, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(_ApplyTransition.apply, (features, probabilities, weight, bias))
+    assert torch.autograd.gradcheck(ApplyTransition.apply, (features, probabilities, weight, bias))
 
 
 def test_columns_sum_to_one_so_u_does_too():
@@ -84,7 +93,7 @@ def test_columns_sum_to_one_so_u_does_too():
 def test_warm_up_is_the_identity_and_reaches_every_parameter():
     features, logits = make_inputs()
     heads = make_heads(learned_complementary=["drawing.not"])
-    outputs = heads(features, logits.softmax(1), released=False)
+    outputs = heads(features, logits.softmax(1), warmup=True)
     annotation = torch.ones(2, 2, 3, 5)
     loss = 0
     for output in outputs.values():
@@ -156,21 +165,18 @@ def test_memory_kept_for_the_backward_pass_does_not_grow_with_the_square_of_the_
 
 
 @pytest.mark.parametrize("per_image", [False, True])
-def test_mean_transition_matrix_by_hand_and_streamed(per_image):
+def test_transition_sums_by_hand(per_image):
     features, logits = make_inputs()
     heads = make_heads(per_image=per_image)
     classes = logits.argmax(1)
     classes[0, 0, 0, 0] = -1  # no class: left out
-    matrix = heads.transition_matrix(features, "drawing.not")
-    per_voxel = matrix[..., None, None, None].expand(-1, -1, -1, 2, 3, 5) if per_image else matrix
-    sums, counts = mean_transition_matrix(matrix, classes)
-    assert counts.tolist() == [(classes == k).sum().item() for k in range(L)]
-    for k in range(L):
-        expected = per_voxel[:, :, k].movedim(1, -1)[classes == k].sum(0)
-        torch.testing.assert_close(sums[:, k], expected.double(), rtol=1e-5, atol=1e-5)
-    streamed_sums, streamed_counts = heads.transition_sums(features, classes)["drawing.not"]
-    torch.testing.assert_close(streamed_sums, sums)
-    torch.testing.assert_close(streamed_counts, counts)
+    sums, counts = heads.transition_sums(features, classes)
+    assert counts.tolist() == [(classes == k).sum().item() for k in range(L)] and sums.shape == (2, L, L)
+    for index in range(2):
+        matrix = matrix_of(heads, features, index).expand(-1, -1, -1, 2 * 3 * 5)
+        for k in range(L):
+            expected = matrix[:, :, k].movedim(1, -1)[classes.flatten(1) == k].sum(0)
+            torch.testing.assert_close(sums[index, :, k], expected.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_one_matrix_per_image_above_the_limit_with_a_warning(caplog):
@@ -197,7 +203,7 @@ def test_heads_learn_a_planted_confusion_where_the_truth_is_known():
         optimiser.zero_grad()
         positive_loss(heads(features, p)["a"].probabilities, drawn + 1).sum().backward()
         optimiser.step()
-    matrix = heads.transition_matrix(features, "a")
+    matrix = matrix_of(heads, features, 0).unflatten(3, (6, 8))
     assert matrix[0, 1, 2, 0, 0] > 0.9 and matrix[0, 2, 2, 0, 7] > 0.9
     assert matrix[0, 1, 1].min() > 0.9
 

@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.training.annotation_maps import maps_of, open_map, preprocess_array, preprocess_maps
-from nnunet_weak.training.stacked_dataset import AnnotationMapDataset, InsideChannelDataset
+from nnunet_weak.training.stacked_dataset import StackedDataset
 
 RESAMPLING = "resample_data_or_seg_to_shape"
 DATASET_JSON = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}
@@ -130,20 +130,19 @@ def made(preprocessed, raw=None):
 
 def test_only_what_is_missing_or_stale_is_made(preprocessed, tmp_path):
     plans, folder, raw, _ = preprocessed
-    assert made(preprocessed).written == 2
-    assert (made(preprocessed).written, made(preprocessed).up_to_date) == (0, 2)
+    assert (made(preprocessed), made(preprocessed)) == (2, 0)
     source = raw / "annotationsTr" / "anna" / "one.nii.gz"
     before = np.asarray(open_map(folder, "anna", "one")[:])
     redrawn = sitk.ReadImage(str(source))
     redrawn[10, 10, 4] = 0 if redrawn[10, 10, 4] else 2
     sitk.WriteImage(redrawn, str(source))
-    assert made(preprocessed).written == 1, "the drawing changed"
+    assert made(preprocessed) == 1, "the drawing changed"
     assert (np.asarray(open_map(folder, "anna", "one")[:]) != before).any()
-    assert made(preprocessed, raw=tmp_path / "elsewhere").up_to_date == 2, "without the raw data, what fits is taken"
+    assert made(preprocessed, raw=tmp_path / "elsewhere") == 0, "without the raw data, what fits is taken"
     plans["configurations"]["c"]["resampling_fn_seg_kwargs"]["order"] = 0
-    assert made(preprocessed).written == 2, "the resampling changed"
+    assert made(preprocessed) == 2, "the resampling changed"
     (folder / "annotation_maps" / "anna_not" / "one.b2nd").write_bytes(b"half a file")
-    assert made(preprocessed).written == 1
+    assert made(preprocessed) == 1
     left = sorted(path.name for path in (folder / "annotation_maps").rglob("*") if path.is_file())
     assert left == ["one.b2nd", "one.b2nd"], "nothing half-written stays"
     assert nnUNetDatasetBlosc2.get_identifiers(str(folder)) == ["one"], "nnU-Net does not take maps for cases"
@@ -180,12 +179,12 @@ def test_an_interrupted_write_leaves_the_old_map(preprocessed, monkeypatch):
     assert sorted(path.name for path in (folder / "annotation_maps" / "anna").iterdir()) == ["one.b2nd"]
 
 
-def test_maps_are_stacked_behind_the_labels_and_the_inside_channel_is_last(preprocessed):
+def test_maps_are_stacked_behind_the_labels_and_the_padding_mask_is_last(preprocessed):
     plans, folder, raw, annotations = preprocessed
     made(preprocessed)
     stock = nnUNetDatasetBlosc2(str(folder), ["one"])
     maps_of_case = {"one": annotations.cases["one"].maps}
-    dataset = InsideChannelDataset(AnnotationMapDataset(stock, folder, tuple(annotations.maps), maps_of_case))
+    dataset = StackedDataset(stock, folder, tuple(annotations.maps), maps_of_case)
     _, seg, _, _ = dataset.load_case("one")
     assert seg.shape[0] == 5, "labels, three maps, inside"
     z, y, x = seg.shape[1:]

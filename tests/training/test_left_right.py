@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_weak.training.left_right import network_axis
+from nnunet_weak.trainers.score import left_right_axis
 
 
 @pytest.mark.parametrize(
@@ -16,5 +16,5 @@ from nnunet_weak.training.left_right import network_axis
         (None, (0, 1, 2), 3, None),
     ],
 )
-def test_network_axis(image_axis, transpose_forward, dims, expected):
-    assert network_axis(image_axis, transpose_forward, dims) == expected
+def test_left_right_axis(image_axis, transpose_forward, dims, expected):
+    assert left_right_axis(image_axis, transpose_forward, dims) == expected

@@ -16,11 +16,11 @@ from nnunet_weak.trainers import (
     nnUNetTrainerRefineSeg,
     nnUNetTrainerRefineSegBalanced,
     nnUNetTrainerRefineSegDeepSupervision,
-    nnUNetTrainerRefineSegFastHeads,
-    nnUNetTrainerRefineSegIdentity,
+    nnUNetTrainerRefineSegHeadLR20,
     nnUNetTrainerRefineSegLearnedComplementary,
     nnUNetTrainerRefineSegNoNegatives,
     nnUNetTrainerRefineSegNoRegulariser,
+    nnUNetTrainerRefineSegNoTransitionMatrices,
     nnUNetTrainerRefineSegNoWarmup,
     nnUNetTrainerRefineSegSGD,
 )
@@ -84,20 +84,19 @@ def test_drawings_follow_the_image_through_augmentation(trainer_factory, drawing
     ignore, agreement, drawn = trainer.label_manager.ignore_label, [], 0
     for _ in range(6):
         batch = trainer._to_device(next(trainer.dataloader_train))
-        assert batch.extra.shape[1] == len(MAPS) + 1 and set(batch.extra[:, -1].unique().tolist()) <= {0, 1}
+        assert batch.maps.shape[1] == len(MAPS) and batch.inside.shape[1] == 1
         weak = ~batch.fully_annotated
-        labels, anna = batch.seg[weak][:, 0], batch.extra[weak][:, 0]
-        inside = batch.extra[weak][:, -1] > 0
+        labels, anna = batch.seg[weak][:, 0], batch.maps[weak][:, 0]
+        inside = batch.inside[weak][:, 0]
         expected = torch.where(anna > 0, anna - 1, ignore)
         agreement.append((labels == expected)[inside].float().mean().item())
         drawn += int((anna > 1).sum())
-        padding = batch.extra[:, -1:].expand(-1, len(MAPS), -1, -1) == 0
-        assert (batch.extra[:, :-1][padding] == 0).all(), "padding is blank"
+        assert (batch.maps[~batch.inside.expand_as(batch.maps)] == 0).all(), "padding is blank"
     assert drawn > 100 and np.mean(agreement) > 0.97
 
 
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-def test_warm_up_is_the_identity_and_the_release_is_not(trainer_factory, drawings_dataset, configuration):
+def test_warm_up_is_the_identity_and_what_follows_is_not(trainer_factory, drawings_dataset, configuration):
     trainer = trainer_factory(nnUNetTrainerRefineSeg, drawings_dataset, configuration, num_epochs=10)
     ready(trainer, epoch=4)
     batch = trainer._to_device(batch_of(trainer, cases_by_kind(trainer)[0]))
@@ -105,14 +104,14 @@ def test_warm_up_is_the_identity_and_the_release_is_not(trainer_factory, drawing
     probabilities = output.softmax(1)
     terms = trainer.weak_loss(batch, output, annotators)
     assert terms["regulariser"].item() == 0
-    assert terms["positive anna"].item() == pytest.approx(positive_loss(probabilities, batch.extra[:, 0]).item())
-    assert terms["negative anna_not"].item() == pytest.approx(negative_loss(probabilities, batch.extra[:, 1]).item())
+    assert terms["positive anna"].item() == pytest.approx(positive_loss(probabilities, batch.maps[:, 0]).item())
+    assert terms["negative anna_not"].item() == pytest.approx(negative_loss(probabilities, batch.maps[:, 1]).item())
     trainer.current_epoch = 5
     output, annotators = trainer.network(batch.data, trainer.auxiliary_arguments(batch))
-    released = trainer.weak_loss(batch, output, annotators)
-    assert released["positive anna"] != terms["positive anna"]
+    learned = trainer.weak_loss(batch, output, annotators)
+    assert learned["positive anna"] != terms["positive anna"]
     # Each of four columns of four heads starts at 0.9: (0.1 ** 2 + 3 * (0.1 / 3) ** 2) * 4 * 4 * lambda.
-    assert released["regulariser"].item() == pytest.approx(0.2 * 4 * 4 * (0.01 + 3 / 900), rel=1e-3)
+    assert learned["regulariser"].item() == pytest.approx(0.2 * 4 * 4 * (0.01 + 3 / 900), rel=1e-3)
 
 
 def test_a_strategy_that_a_case_lacks_says_nothing(trainer_factory, drawings_dataset):
@@ -132,7 +131,7 @@ def test_a_strategy_that_a_case_lacks_says_nothing(trainer_factory, drawings_dat
         nnUNetTrainerRefineSegLearnedComplementary,
         nnUNetTrainerRefineSegSGD,
         nnUNetTrainerRefineSegNoNegatives,
-        nnUNetTrainerRefineSegIdentity,
+        nnUNetTrainerRefineSegNoTransitionMatrices,
     ],
 )
 def test_every_parameter_has_a_gradient_at_every_step(trainer_factory, drawings_dataset, base):
@@ -179,7 +178,7 @@ def test_a_balanced_batch_has_one_dice(trainer_factory, drawings_dataset):
     both = joined([with_ben, without_ben])
     batch = trainer._to_device(both)
     u = trainer.network(batch.data).softmax(1)
-    expected = positive_loss(u, batch.extra[:, 0], batch_dice=True, cross_entropy_per_class=True).mean().item()
+    expected = positive_loss(u, batch.maps[:, 0], batch_dice=True, cross_entropy_per_class=True).mean().item()
     assert terms_of(trainer, both)["positive anna"].item() == pytest.approx(expected, rel=1e-5)
     # A fully annotated sample that somebody also drew on stays out of it.
     full["target"][:, 1:4] = with_ben["target"][:, 1:4]
@@ -204,7 +203,7 @@ def test_ablations_change_what_they_say(trainer_factory, drawings_dataset):
         return ready(trainer_factory(base, drawings_dataset, "2d", num_epochs=10), epoch=0)
 
     case = cases_by_kind(make(nnUNetTrainerRefineSeg))[0]
-    no_warmup, identity = make(nnUNetTrainerRefineSegNoWarmup), make(nnUNetTrainerRefineSegIdentity)
+    no_warmup, identity = make(nnUNetTrainerRefineSegNoWarmup), make(nnUNetTrainerRefineSegNoTransitionMatrices)
     assert terms_of(no_warmup, batch_of(no_warmup, case))["regulariser"] > 0
     identity.current_epoch = 9
     assert terms_of(identity, batch_of(identity, case))["regulariser"] == 0
@@ -221,7 +220,7 @@ def test_ablations_change_what_they_say(trainer_factory, drawings_dataset):
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-3, 2e-5)
 
 
-def test_the_heads_pace_lasts_the_schedule(trainer_factory, drawings_dataset):
+def test_the_head_lr_multiplier_lasts_the_schedule(trainer_factory, drawings_dataset):
     def rates(base, epoch):
         trainer = ready(trainer_factory(base, drawings_dataset, "2d", num_epochs=10), epoch=epoch)
         trainer.lr_scheduler.step(epoch)
@@ -230,8 +229,8 @@ def test_the_heads_pace_lasts_the_schedule(trainer_factory, drawings_dataset):
     for epoch in (0, 5):
         expected = 1e-3 * (1 - epoch / 10) ** 0.9
         assert rates(nnUNetTrainerRefineSeg, epoch)[1] == pytest.approx([expected, expected])
-        assert rates(nnUNetTrainerRefineSegFastHeads, epoch)[1] == pytest.approx([expected, 20 * expected])
-    trainer, _ = rates(nnUNetTrainerRefineSegFastHeads, 0)
+        assert rates(nnUNetTrainerRefineSegHeadLR20, epoch)[1] == pytest.approx([expected, 20 * expected])
+    trainer, _ = rates(nnUNetTrainerRefineSegHeadLR20, 0)
     core, heads = ({id(one) for one in group["params"]} for group in trainer.optimizer.param_groups)
     assert heads == {id(one) for one in trainer.network.auxiliary.parameters() if one.requires_grad}
     assert core | heads == {id(one) for one in trainer.network.parameters() if one.requires_grad}

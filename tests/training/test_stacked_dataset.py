@@ -1,9 +1,9 @@
-"""The channel behind the label map is 0 exactly in the padding."""
+"""The padding mask behind the label map is 0 exactly in the padding."""
 
 import numpy as np
 from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
 
-from nnunet_weak.training.stacked_dataset import InsideChannelDataset, StackedChannels
+from nnunet_weak.training.stacked_dataset import StackedChannels, StackedDataset
 
 
 class OneCase:
@@ -19,7 +19,7 @@ class OneCase:
 def test_padding_is_told_from_zero_intensity_inside():
     seg = np.ones((1, 4, 5, 6), np.int16)
     seg[0, 0] = -1  # zero intensity inside of the image, which nnU-Net marks like padding
-    dataset = InsideChannelDataset(OneCase(seg))
+    dataset = StackedDataset(OneCase(seg), "")
     _, stacked, previous, properties = dataset.load_case("a")
     patch = crop_and_pad_nd(stacked, [[-1, 3], [2, 8], [0, 6]], -1, cast_cropped_to=np.int16)
     assert previous is None and properties == {"case": "a"} and dataset.identifiers == ["a"]

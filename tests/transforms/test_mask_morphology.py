@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from nnunet_weak.transforms.mask_morphology import (
-    MorphologicalAugmentation,
     edge_width,
     morphological_augmentation,
     shift_edge,
@@ -152,9 +151,10 @@ def test_regions_do_not_overlap_after_growing() -> None:
 def test_samples_and_two_dimensions() -> None:
     masks = torch.zeros(2, 1, 20, 26)
     masks[:, 0, 6:14, 8:18] = 1
-    augmentation = MorphologicalAugmentation(max_radius=3.0, probability=1.0)
     error = torch.tensor([[0], [1]], dtype=torch.int8)
-    augmented, quality = augmentation(masks, torch.full((2, 1), 3.0), error, (1.0, 1.0), torch.Generator())
+    augmented, quality = morphological_augmentation(
+        masks, torch.full((2, 1), 3.0), error, (1.0, 1.0), max_radius=3.0, probability=1.0
+    )
     assert torch.equal(augmented[0], masks[0]) and augmented[1].sum() > masks[1].sum()
     assert quality[0] == 3 and quality[1] < 3
 
