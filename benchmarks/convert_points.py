@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 
 # Imported now, so that it is not timed: the converter imports it when it draws.
-import nnunet_weak.points.overview  # noqa: F401
+import nnunet_weak.points.preview  # noqa: F401
 from nnunet_weak.dataset_conversion.points import main as convert
 from nnunet_weak.points.files import write_points
 from nnunet_weak.points.points import ObjectPoints, PointSet

@@ -1,8 +1,8 @@
 """From images and a few points on the surface of each object to an nnU-Net raw data set for Weak-Net.
 
 `labelsTr` holds the rasterised templates that were fitted to the points; of a fully annotated case it holds the
-reference. `templates` holds what a person looks at: a mesh of each object (3D Slicer opens them), a preview of each
-case, and tables of residuals and effort.
+reference. `templates` is for people to inspect: a mesh of each object (3D Slicer opens them), a preview of each case,
+and tables of residuals and effort.
 
 Everything is checked before anything appears.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
@@ -21,16 +23,10 @@ from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_d
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import Problems
 from nnunet_weak.options import parse
-from nnunet_weak.points.cases import (
-    TEMPLATES,
-    CheckedPointCase,
-    PointCase,
-    convert_case,
-)
+from nnunet_weak.points.cases import TEMPLATES, ConvertedPointCase, convert_case
 from nnunet_weak.points.files import POINT_FILE_ENDINGS
-from nnunet_weak.points.inputs import PointInputs, gather_inputs
+from nnunet_weak.points.inputs import gather_inputs
 from nnunet_weak.points.options import PointConversion
-from nnunet_weak.points.predictions import find_predictions
 from nnunet_weak.points.report import template_tables, templates_report, templates_warnings
 from nnunet_weak.surface.mesh_template import read_template
 
@@ -43,7 +39,7 @@ def convert(
     """Check all inputs, fit the templates, report on them, and write the data set.
 
     Args:
-        options: What to convert.
+        options: Inputs, and how templates are fitted.
         say: Takes the lines of the report.
         command: The command line, for the record.
 
@@ -57,40 +53,46 @@ def convert(
     problems = Problems()
     target = find_target(options, problems)
     inputs = gather_inputs(options, problems)
-    cases = _point_cases(options, inputs, problems)
-    if not cases and not len(problems):
+    if not inputs.cases and not problems:
         problems.add(str(options.images), "no case has both images and points", "compare the names")
-    check_channel_names(options.channel_names, len(next(iter(inputs.images.values()), ())), problems)
-    _check_templates(options, list(inputs.classes), problems)
+    check_channel_names(options.channel_names, len(inputs.cases[0].images) if inputs.cases else 0, problems)
+    for name, path in options.templates.items():
+        if name in inputs.classes:
+            problems.attempt(read_template, path)
+        else:
+            problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(inputs.classes)}")
 
-    def describe(checked: Sequence[CheckedPointCase]) -> RawDataset:
-        names = _report(options, inputs, checked, say)
+    def describe(cases: Sequence[ConvertedPointCase]) -> RawDataset:
+        names: tuple[str, ...] = ()
+        if cases:
+            names, remarks = channel_names_from(cases, options.channel_names)
+            left_out = [f"Left out {name}: {reason}" for name, reason in inputs.left_out.items()]
+            say("\n".join(["", *left_out, *remarks, *templates_report(cases)]))
+            for warning in (*inputs.warnings, *templates_warnings(cases)):
+                logger.warning(warning)
         problems.raise_if_any("Weak-Net data set, nothing was written")
+        annotations = {case.name: CaseAnnotation(fully_annotated=case.fully_annotated) for case in cases}
+        points = {case.name: {t.points.title: len(t.points.points_mm) for t in case.templates} for case in cases}
+        overlaps = {case.name: {", ".join(pair): n for pair, n in case.overlaps.items()} for case in cases}
         return raw_dataset_of(
             options,
             names,
-            {"background": 0, **{name: number for number, name in enumerate(inputs.classes, start=1)}},
-            _annotations(checked, len(names)),
+            {"background": 0, **{name: label for label, name in enumerate(inputs.classes, start=1)}},
+            WeakAnnotations(method="weaknet", channels=ChannelLayout(len(names)), cases=annotations),
             inputs.patients,
             command,
             {
-                "left_out": dict(inputs.left_out),
-                "points": {
-                    case.name: {one.title: one.points for one in case.objects} for case in checked if case.objects
-                },
-                "overlapping_voxels": {
-                    case.name: {f"{winner}, {loser}": voxels for (winner, loser), voxels in case.overlaps.items()}
-                    for case in checked
-                    if case.overlaps
-                },
+                "left_out": inputs.left_out,
+                "points": {case: counts for case, counts in points.items() if counts},
+                "overlapping_voxels": {case: voxels for case, voxels in overlaps.items() if voxels},
             },
-            template_tables(checked),
+            template_tables(cases),
         )
 
     folder = write_raw_dataset(
         target,
-        {case.name: case for case in cases},
-        convert_case,
+        {case.name: case for case in inputs.cases},
+        partial(convert_case, replace(options, classes=inputs.classes)),
         describe,
         problems,
         processes=options.processes,
@@ -115,7 +117,7 @@ _EPILOG = f"""
 example: livers and spleens of 20 CTs, clicked in 3D Slicer, one markups list for each organ
   images/case_01.nii.gz      points/case_01_liver.mrk.json, points/case_01_spleen.mrk.json
   nnunet_weak_convert_points --images images --points points --classes liver spleen -d 531 -n Abdomen --dry-run
-Read what it says about the fits, then run it again without --dry-run, look through templates/previews, and go on with
+Read its report on the fits, then run it again without --dry-run, look through templates/previews, and go on with
   nnUNetv2_plan_and_preprocess -d 531 --verify_dataset_integrity
   nnUNetv2_train 531 3d_fullres 0 -tr nnUNetTrainerWeakNet
 
@@ -138,59 +140,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     convert(options, print, ["nnunet_weak_convert_points", *arguments])
     return 0
-
-
-def _check_templates(options: PointConversion, classes: Sequence[str], problems: Problems) -> None:
-    """Whether the meshes are of classes, and closed surfaces."""
-    for name, path in options.templates.items():
-        if name not in classes:
-            problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(classes)}")
-            continue
-        problems.attempt(read_template, path)
-    for flag, asked in (("--follow-image", options.follow_image), ("--follow-prediction", options.follow_prediction)):
-        if options.templates and asked:
-            problems.add(flag, "is for surfaces fitted from the sphere", "leave it or --templates out")
-
-
-def _point_cases(options: PointConversion, inputs: PointInputs, problems: Problems) -> list[PointCase]:
-    folder = options.follow_prediction
-    with_points = [case for case, objects in inputs.objects.items() if objects]
-    predicted = find_predictions(folder, inputs.classes, with_points, problems) if folder is not None else {}
-    return [
-        PointCase(
-            case,
-            tuple(inputs.images[case]),
-            inputs.objects[case],
-            inputs.files[case],
-            inputs.references.get(case),
-            inputs.classes,
-            options,
-            predicted.get(case),
-        )
-        for case in inputs.images
-    ]
-
-
-def _report(
-    options: PointConversion, inputs: PointInputs, checked: Sequence[CheckedPointCase], say: Callable[[str], None]
-) -> tuple[str, ...]:
-    """Tell what was found; returns the names of the image channels."""
-    if not checked:
-        return ()
-    names, remarks = channel_names_from(checked, options.channel_names)
-    lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
-    say("\n".join(["", *lines, *remarks, *templates_report(checked)]))
-    for warning in templates_warnings(checked, inputs.warnings):
-        logger.warning(warning)
-    return names
-
-
-def _annotations(checked: Sequence[CheckedPointCase], image_channels: int) -> WeakAnnotations:
-    return WeakAnnotations(
-        method="weaknet",
-        channels=ChannelLayout(image_channels),
-        cases={case.name: CaseAnnotation(fully_annotated=case.fully_annotated) for case in checked},
-    )
 
 
 if __name__ == "__main__":

@@ -4,35 +4,27 @@
 |---|---|---|
 | `.mrk.json` | 3D Slicer markups | in the file; LPS where it does not say |
 | `.fcsv` | 3D Slicer fiducials, any version | in the header; RAS where it does not say, with a warning |
-| `.csv`, `.tsv` | 3D Slicer tables; anything with columns x, y, z | by columns l, p, s or r, a, s; x, y, z must be
-told |
+| `.csv`, `.tsv` | 3D Slicer tables; any with x, y, z | by columns l, p, s or r, a, s; of x, y, z it must be told |
 | `.mps` | MITK point sets | LPS |
-| `.json` | plain (`point_files_plain`) | in the file, or must be told |
+| `.json` | plain, see `tables` | in the file, or must be told |
 
-Conversions to LPS mm happen here and nowhere else.
+A reader adds points to a `PointReading`. A new format needs a reader, and a line in `_READERS`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.points.mitk import read_mps
-from nnunet_weak.points.points import (
-    CoordinateSystem,
-    Grouping,
-    PointSet,
-    checked_coordinate_system,
-    to_lps,
-)
-from nnunet_weak.points.slicer import read_fcsv, read_mrk_json
-from nnunet_weak.points.tables import read_json, read_table
-from nnunet_weak.tables import csv_text
+from nnunet_weak.points.points import CoordinateSystem, Grouping, PointSet
+from nnunet_weak.points.reading import PointReading
+from nnunet_weak.points.slicer import read_fcsv, read_mrk_json, write_mrk_json
+from nnunet_weak.points.tables import read_json, read_table, write_table
 
-_READERS: dict[str, Callable[[Path, CoordinateSystem | None], PointSet]] = {
+_READERS: dict[str, Callable[[PointReading], None]] = {
     ".mrk.json": read_mrk_json,
     ".fcsv": read_fcsv,
     ".csv": read_table,
@@ -40,8 +32,9 @@ _READERS: dict[str, Callable[[Path, CoordinateSystem | None], PointSet]] = {
     ".mps": read_mps,
     ".json": read_json,
 }
+_WRITERS = {".mrk.json": write_mrk_json, ".csv": write_table}
 POINT_FILE_ENDINGS = tuple(_READERS)
-WRITABLE_ENDINGS = (".mrk.json", ".csv")
+WRITABLE_ENDINGS = tuple(_WRITERS)
 
 
 def read_points(
@@ -50,8 +43,8 @@ def read_points(
     """Read the surface points of one case.
 
     Args:
-        path: a file with one of `POINT_FILE_ENDINGS`.
-        coordinate_system: of the file, LPS or RAS. Needed where the file does not say; an error where it contradicts
+        path: A file with one of `POINT_FILE_ENDINGS`.
+        coordinate_system: Of the file, LPS or RAS. Needed where the file does not say; an error where it contradicts
             it.
         group_by: `list` takes each markup list, MITK point set, or value of the table's columns `class` and `object`
             as one object. `label` goes by the points' labels, `class` or `class#object` with an optional running
@@ -61,22 +54,21 @@ def read_points(
         Points in LPS mm, grouped by object.
 
     Raises:
-        InvalidInputError: everything that is wrong with the file, in one list.
+        InvalidInputError: Everything that is wrong with the file, in one list.
     """
-    path = Path(path)
+    path, ending = Path(path), point_file_ending(path)
     if group_by not in get_args(Grouping):
-        raise InvalidInputError(f"group_by must be one of {', '.join(get_args(Grouping))}; got {group_by!r}.")
-    ending = point_file_ending(path)
+        raise InvalidInputError(f"group_by must be one of {', '.join(get_args(Grouping))}; got {group_by!r}")
+    _check_coordinate_system(coordinate_system or "LPS")
     if ending is None:
         raise InvalidInputError(
-            f"{path.name}: unknown kind of point file; known endings: {', '.join(POINT_FILE_ENDINGS)}. Export it as "
-            f"one of these."
+            f"{path}: unknown kind of point file (remedy: export it as one of {', '.join(POINT_FILE_ENDINGS)})"
         )
     if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file. Check the path.")
-    points = _READERS[ending](path, checked_coordinate_system(coordinate_system))
-    if points.n_points == 0:
-        raise InvalidInputError(f"{path.name}: the file has no placed points. Click points, save, and try again.")
+        raise InvalidInputError(f"{path}: no such file (remedy: check the path)")
+    reading = PointReading(path, coordinate_system)
+    _READERS[ending](reading)
+    points = reading.point_set()
     return points.grouped_by_label() if group_by == "label" else points
 
 
@@ -93,44 +85,16 @@ def write_points(path: str | Path, points: PointSet, coordinate_system: Coordina
     `group_by="label"` gives the same objects.
     """
     path = Path(path)
-    system = checked_coordinate_system(coordinate_system) or "LPS"
-    ending = point_file_ending(path)
-    if ending == ".mrk.json":
-        path.write_text(json.dumps(_markups(points, system), indent=2) + "\n", encoding="utf-8")
-    elif ending == ".csv":
-        rows = [
-            [one.labels[row] if one.labels else "", *(f"{x:.6f}" for x in point), one.class_name, one.object_name]
-            for one in points
-            for row, point in enumerate(to_lps(one.points_mm, system))
-        ]
-        text = csv_text(["label", *system.lower(), "class", "object"], rows)
-        path.write_text(text, encoding="utf-8", newline="")
-    else:
+    _check_coordinate_system(coordinate_system)
+    write = _WRITERS.get(point_file_ending(path) or "")
+    if write is None:
+        raise InvalidInputError(f"{path}: points can be written as {' or '.join(_WRITERS)} (remedy: rename the output)")
+    write(path, points, coordinate_system)
+
+
+def _check_coordinate_system(value: str) -> None:
+    if value not in get_args(CoordinateSystem):
         raise InvalidInputError(
-            f"{path.name}: points can be written as {' or '.join(WRITABLE_ENDINGS)}. Rename the output."
+            f"the coordinate system must be LPS or RAS; got {value!r} (remedy: convert voxel indices to mm in the "
+            "program that wrote them)"
         )
-
-
-def _markups(points: PointSet, system: CoordinateSystem) -> dict[str, object]:
-    markups = []
-    for one in points:
-        control_points = [
-            {
-                "id": str(row + 1),
-                "label": one.labels[row] if one.labels and one.labels[row] else f"{one.title}-{row + 1}",
-                "position": [round(float(value), 6) for value in point],
-                "selected": True,
-                "locked": False,
-                "visibility": True,
-                "positionStatus": "defined",
-            }
-            for row, point in enumerate(to_lps(one.points_mm, system))
-        ]
-        markups.append(
-            {"type": "Fiducial", "coordinateSystem": system, "coordinateUnits": "mm", "controlPoints": control_points}
-        )
-    schema = (
-        "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
-        "markups-schema-v1.0.3.json#"
-    )
-    return {"@schema": schema, "markups": markups}

@@ -1,16 +1,18 @@
-"""What belongs together: images, points of each object, reference labels and patients, matched by case.
+"""Input files of a data set, matched by case: images, points of each object, reference labels and patients.
 
 Point files are called `CASE` (all objects of the case), `CASE_CLASS` or `CASE_CLASS-2` (one object each), or lie under
-any such name, or just `CLASS` or `CLASS-2`, in a folder `CASE`. What a file itself says about class and object wins.
+any such name, or just `CLASS` or `CLASS-2`, in a folder `CASE`. Classes and objects that the file itself names win.
 
-Everything that is wrong is collected; nothing is written here.
+All problems are collected; nothing is written here.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from nnunet_weak.dataset.find_cases import discover_cases
@@ -18,9 +20,11 @@ from nnunet_weak.dataset.names import suggest
 from nnunet_weak.dataset.patients import read_patients
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.read import list_images
+from nnunet_weak.points.cases import PointCase, mesh_file_name
 from nnunet_weak.points.files import POINT_FILE_ENDINGS, point_file_ending, read_points
 from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.points import ObjectPoints
+from nnunet_weak.points.predictions import find_predictions
 
 ONLY_CLASS = "object"
 """Name of the class where there is one and nobody names it."""
@@ -30,131 +34,97 @@ _NUMBERED = re.compile(r"(.*?)[-_#]?(\d+)")
 
 @dataclass(frozen=True)
 class PointInputs:
-    """The cases of a data set to come.
+    """The cases of a new data set, and further findings in its input files."""
 
-    Attributes:
-        images: Image channels by case.
-        objects: Points of the objects by case, each with the name of its class.
-        files: The point files by case.
-        classes: Values in reference label maps, by class, in the order of their labels.
-        references: Reference labels of the fully annotated cases.
-        patients: Patient by case, where a table of patients was given.
-        warnings: What was noticed in point files.
-        left_out: Cases and files that were left out, with the reason.
-    """
-
-    images: Mapping[str, Sequence[Path]]
-    objects: Mapping[str, tuple[ObjectPoints, ...]]
-    files: Mapping[str, tuple[Path, ...]]
-    classes: Mapping[str, tuple[int, ...]]
-    references: Mapping[str, Path]
+    cases: tuple[PointCase, ...]
+    classes: Mapping[str, tuple[int, ...]]  # values in reference label maps; in the order of the labels
     patients: Mapping[str, str] | None
-    warnings: tuple[str, ...] = ()
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PointFile:
-    """A point file, and what its name says of the object in it; empty where it says nothing."""
-
-    path: Path
-    hint: str = ""
+    warnings: tuple[str, ...]
+    left_out: Mapping[str, str]  # reasons, by case or file
 
 
 def gather_inputs(options: PointConversion, problems: Problems) -> PointInputs:
     """Find all files, match them by case and read the points; problems are noted."""
-    found = (
-        problems.attempt(
-            discover_cases, options.images, channel_suffixes=options.channel_suffixes, layout=options.case_layout
-        )
-        or {}
-    )
+    folder, suffixes, layout = options.images, options.channel_suffixes, options.case_layout
+    images = problems.attempt(discover_cases, folder, channel_suffixes=suffixes, layout=layout) or {}
     left_out: dict[str, str] = {}
 
-    def unmatched(path: Path, name: str, what: str) -> None:
+    def leave_out(name: str, reason: str, where: str, what: str, remedy: str) -> None:
         if options.allow_missing:
-            left_out[f"{what} {name}"] = "no image of this name"
-        elif found:
-            close = suggest(name, list(found))
-            problems.add(
-                str(path),
-                f"{what} without an image of this name in {options.images}",
-                f"perhaps it belongs to {' or '.join(close)}; names begin with those of the images"
-                if close
-                else "rename or remove it, or leave it out with --allow-missing",
-            )
-
-    files: dict[str, list[PointFile]] = {}
-    for case, file in problems.attempt(find_point_files, options.points, list(found)) or []:
-        if case is None:
-            unmatched(file.path, file.hint, "points")
+            left_out[name] = reason
         else:
-            files.setdefault(case, []).append(file)
-    references: dict[str, Path] = {}
-    folder = options.references
-    if folder is not None:
-        for name, path in (problems.attempt(list_images, folder) or {}).items():
-            if name in found:
-                references[name] = path
-            else:
-                unmatched(path, name, "reference")
-    for case in found:
-        if case not in files and case not in references and (files or references):
-            if options.allow_missing:
-                left_out[case] = "no points"
-            else:
-                problems.add(
-                    f"{options.images}, case '{case}'",
-                    "no points and no reference labels",
-                    "click some, or leave out what is incomplete with --allow-missing",
-                )
-    names = [case for case in found if case in files or case in references]
+            problems.add(where, what, f"{remedy}, or leave it out with --allow-missing")
+
+    def unmatched(path: Path, kind: str, name: str) -> None:
+        close = " or ".join(suggest(name, list(images)))
+        remedy = f"perhaps it belongs to {close}; names begin with those of the images" if close else "rename it"
+        what = f"{kind} without an image of this name in {options.images}"
+        if images or options.allow_missing:
+            leave_out(f"{kind} {name}", "no image of this name", str(path), what, remedy)
+
+    files: dict[str, dict[Path, str]] = {}
+    for path, (case, hint) in (problems.attempt(find_point_files, options.points, list(images)) or {}).items():
+        if case is None:
+            unmatched(path, "points", hint)
+        else:
+            files.setdefault(case, {})[path] = hint
+    references = (problems.attempt(list_images, options.references) if options.references is not None else None) or {}
+    for name, path in references.items():
+        if name not in images:
+            unmatched(path, "reference", name)
+    names = [case for case in images if case in files or case in references]
+    for case in images if files or references else ():
+        if case not in names:
+            where = f"{options.images}, case '{case}'"
+            leave_out(case, "no points", where, "no points and no reference labels", "click some")
     warnings: list[str] = []
-    read = {case: _read_objects(files.get(case, ()), options, problems, warnings) for case in names}
-    classes, objects = _named_classes(read, options, problems)
-    table = options.patients
-    patients = problems.attempt(read_patients, table, names) if table is not None else None
-    return PointInputs(
-        {case: found[case] for case in names},
-        objects,
-        {case: tuple(file.path for file in files.get(case, ())) for case in names},
-        classes,
-        references,
-        patients,
-        tuple(warnings),
-        left_out,
+    objects = {case: _read_objects(files.get(case, {}), options, problems, warnings) for case in names}
+    classes = options.classes or _only_class(objects, problems)
+    with_points = [case for case in names if objects[case]]
+    predicted = find_predictions(options.follow_prediction, list(classes), with_points, problems)
+    cases = tuple(
+        PointCase(
+            case,
+            tuple(images[case]),
+            _with_classes(case, objects[case], list(classes), problems),
+            tuple(files.get(case, ())),
+            references.get(case),
+            predicted.get(case),
+        )
+        for case in names
     )
+    _check_mesh_names(cases, problems)
+    patients = problems.attempt(read_patients, options.patients, names) if options.patients is not None else None
+    return PointInputs(cases, classes, patients, tuple(warnings), left_out)
 
 
-def find_point_files(folder: Path, cases: Sequence[str]) -> list[tuple[str | None, PointFile]]:
-    """All point files of a folder with the case they belong to, sorted by name; None where no case fits.
+def find_point_files(folder: Path, cases: Sequence[str]) -> dict[Path, tuple[str | None, str]]:
+    """Find all point files of a folder, and of the folders in it.
+
+    Returns:
+        For each the case it belongs to, and the rest of its name, which tells the object; None and the whole name where
+        no case fits.
 
     Raises:
         InvalidInputError: No such folder, or no point files in it.
     """
-    if not folder.is_dir():
-        raise InvalidInputError(f"{folder}: no such folder of point files")
-    found: list[tuple[str | None, PointFile]] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+    found: dict[Path, tuple[str | None, str]] = {}
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        ending = point_file_ending(path)
+        if ending is None or not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
-        if path.is_dir():
-            inside = [file for file in sorted(path.iterdir()) if _is_point_file(file)]
-            for file in inside:
-                stem = _stem(file)
-                rest = _after_case(stem, path.name)
-                hint = stem if rest is None else rest
-                known = path.name in cases
-                found.append((path.name if known else None, PointFile(file, hint if known else path.name)))
-        elif _is_point_file(path):
-            stem = _stem(path)
-            fitting = [case for case in cases if _after_case(stem, case) is not None]
-            case = max(fitting, key=len, default=None)  # case_1 and case_1_b may both be cases
-            found.append((case, PointFile(path, stem if case is None else _after_case(stem, case) or "")))
+        stem, possible = path.name[: -len(ending)], cases
+        if path.parent != folder:  # CASE/CASE_CLASS or CASE/CLASS
+            case = path.parent.name
+            possible = [case] if case in cases else []
+            stem = stem if _after_case(stem, case) is not None else f"{case}_{stem}"
+        # case_1 and case_1_b may both be cases
+        best = max((case for case in possible if _after_case(stem, case) is not None), key=len, default=None)
+        found[path] = (best, stem if best is None else _after_case(stem, best) or "")
     if not found:
         raise InvalidInputError(
-            f"{folder}: no point files (remedy: give the folder that holds files ending in "
-            f"{', '.join(POINT_FILE_ENDINGS)}, or a folder of them for each case)"
+            f"{folder}: {'no point files' if folder.is_dir() else 'no such folder'} (remedy: give the folder of files "
+            f"that end in {', '.join(POINT_FILE_ENDINGS)}, or of a folder of them for each case)"
         )
     return found
 
@@ -175,18 +145,15 @@ def names_of_hint(hint: str, classes: Sequence[str]) -> tuple[str, str]:
 
 
 def _read_objects(
-    files: Sequence[PointFile], options: PointConversion, problems: Problems, warnings: list[str]
+    files: Mapping[Path, str], options: PointConversion, problems: Problems, warnings: list[str]
 ) -> list[ObjectPoints]:
     objects = []
-    for file in files:
-        try:
-            points = read_points(file.path, options.coordinate_system, group_by=options.group_by)
-        except InvalidInputError as error:
-            for problem in error.problems:
-                problems.add(str(file.path.parent), problem)
+    for path, hint in files.items():
+        points = problems.attempt(read_points, path, options.coordinate_system, group_by=options.group_by)
+        if points is None:
             continue
         warnings += points.warnings
-        class_name, object_name = names_of_hint(file.hint, list(options.classes))
+        class_name, object_name = names_of_hint(hint, list(options.classes))
         objects += [
             replace(one, class_name=one.class_name or class_name, object_name=one.object_name or object_name)
             for one in points
@@ -194,68 +161,57 @@ def _read_objects(
     return objects
 
 
-def _named_classes(
-    read: Mapping[str, list[ObjectPoints]], options: PointConversion, problems: Problems
-) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[ObjectPoints, ...]]]:
-    """The classes, and every object with one of them."""
-    named = list(dict.fromkeys(one.class_name for objects in read.values() for one in objects if one.class_name))
-    classes = dict(options.classes)
-    if not classes:
-        if len(named) > 1:
-            problems.add(
-                "--classes",
-                f"the point files name {len(named)} classes, {', '.join(named[:10])}, and their order is not given",
-                f"--classes {' '.join(sorted(named)[:10])}, for example; where they overlap the first-named wins. If "
-                "these are objects of one class, name that one",
-            )
-            classes = {name: (number,) for number, name in enumerate(named, start=1)}
+def _only_class(objects: Mapping[str, list[ObjectPoints]], problems: Problems) -> dict[str, tuple[int, ...]]:
+    """The one class that the point files name; where they name several, their order has to be asked for."""
+    named = list(dict.fromkeys(one.class_name for found in objects.values() for one in found if one.class_name))
+    if len(named) > 1:
+        problems.add(
+            "--classes",
+            f"the point files name {len(named)} classes, {', '.join(named[:10])}, and their order is not given",
+            f"--classes {' '.join(sorted(named)[:10])}, for example; where they overlap the first-named wins. If "
+            "these are objects of one class, name that one",
+        )
+    return {name: (number,) for number, name in enumerate(named or [ONLY_CLASS], start=1)}
+
+
+def _with_classes(
+    case: str, objects: Sequence[ObjectPoints], classes: Sequence[str], problems: Problems
+) -> tuple[ObjectPoints, ...]:
+    """The objects with one of the classes each; those of the same class and name are numbered."""
+    found = []
+    for one in objects:
+        name = one.class_name or (classes[0] if len(classes) == 1 else "")
+        if name in classes:
+            found.append(replace(one, class_name=name))
         else:
-            classes = {(named or [ONLY_CLASS])[0]: (1,)}
-    objects: dict[str, tuple[ObjectPoints, ...]] = {}
-    for case, found in read.items():
-        kept = []
-        for one in found:
-            name = one.class_name or (next(iter(classes)) if len(classes) == 1 else "")
-            if name in classes:
-                kept.append(replace(one, class_name=name))
-            else:
-                problems.add(
-                    f"{case}, {one.title}",
-                    f"class '{name}' is none of {', '.join(classes)}" if name else "nothing says which class it is",
-                    "name the file CASE_CLASS, or correct --classes",
-                )
-        objects[case] = _distinctly_named(kept)
-    return classes, objects
-
-
-def _distinctly_named(objects: Sequence[ObjectPoints]) -> tuple[ObjectPoints, ...]:
-    """Objects of the same class and name are numbered."""
-    titles = [one.title for one in objects]
-    taken = set(titles)
-    result = []
-    for one, title in zip(objects, titles, strict=True):
-        if titles.count(title) > 1:
-            numbers = (str(number) for number in range(1, len(objects) + len(taken) + 1))
-            one = next(
-                named
-                for number in numbers
-                if (named := replace(one, object_name=f"{one.object_name}.{number}".lstrip("."))).title not in taken
+            problems.add(
+                f"{case}, {one.title}",
+                f"class '{name}' is none of {', '.join(classes)}" if name else "nothing says which class it is",
+                "name the file CASE_CLASS, or correct --classes",
             )
-            taken.add(one.title)
-        result.append(one)
-    return tuple(result)
+    titles = Counter(one.title for one in found)
+    taken = set(titles)
+    for place, one in enumerate(found):
+        if titles[one.title] > 1:
+            numbered = (replace(one, object_name=f"{one.object_name}.{number}".lstrip(".")) for number in count(1))
+            found[place] = next(named for named in numbered if named.title not in taken)
+            taken.add(found[place].title)
+    return tuple(found)
 
 
-def _is_point_file(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and point_file_ending(path) is not None
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(point_file_ending(path) or "")]
+def _check_mesh_names(cases: Sequence[PointCase], problems: Problems) -> None:
+    """Refuse objects whose meshes would be one file, on a file system that does not tell letter cases apart too."""
+    owners: dict[str, str] = {}
+    for case in cases:
+        for one in case.objects:
+            file, owner = mesh_file_name(case.name, one.title), f"{case.name}, {one.title}"
+            other = owners.setdefault(file.casefold(), owner)
+            if other != owner:
+                problems.add(owner, f"has the same mesh file as {other}, {file}", "rename one of these objects")
 
 
 def _after_case(stem: str, case: str) -> str | None:
-    """What follows the name of the case in a file name; None where it is not of that case."""
+    """The rest of a file name after the name of the case; None where it is not of that case."""
     if stem == case:
         return ""
     return stem[len(case) + 1 :] if stem.startswith(case) and stem[len(case)] in "_-." else None

@@ -12,78 +12,62 @@ is ITK's space, LPS. Older files have the points directly under `point_set`.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.points.points import CoordinateSystem, ObjectPoints, PointSet
-from nnunet_weak.points.slicer import parse_position
+from nnunet_weak.images.json_files import read_text
+from nnunet_weak.points.points import FloatArray
+from nnunet_weak.points.reading import PointReading
+
+_RESAVE = "save it again from MITK"
 
 
-def read_mps(path: Path, coordinate_system: CoordinateSystem | None = None) -> PointSet:
+def read_mps(reading: PointReading) -> None:
     """Read an MITK point set file: each `point_set` is one object."""
-    problems = Problems()
-    if coordinate_system == "RAS":
-        problems.add(path.name, "MITK point sets are LPS, but RAS was asked for", "leave the coordinate system out")
-    objects = []
-    point_sets = list(_root(path).iter("point_set"))
+    reading.coordinate_system("LPS")
+    point_sets = list(_root(reading).iter("point_set"))
     for number, point_set in enumerate(point_sets, start=1):
-        where = f"{path.name}, point set {number}"
+        where = f"point set {number}"
         steps = [step for step in [point_set, *point_set.findall("time_series")] if step.find("point") is not None]
         if len(steps) > 1:
-            problems.add(
-                where, f"has points in {len(steps)} time steps; one case is one", "save a file for each time step"
-            )
+            what = f"has points in {len(steps)} time steps; one case is one"
+            reading.problem(where, what, "save a file for each time step")
+        if len(steps) != 1:
             continue
-        if not steps:
-            continue
-        matrix, offset = _geometry(steps[0], where, problems)
-        points = []
+        matrix, offset = _geometry(steps[0], where, reading)
+        names = "", str(number) if len(point_sets) > 1 else ""
         for point in steps[0].findall("point"):
             identifier = (point.findtext("id") or "").strip()
-            position = parse_position(
-                [point.findtext(axis) for axis in "xyz"], f"{where}, point {identifier}", problems
-            )
-            if position is not None:
-                points.append(position)
-        name = str(number) if len(point_sets) > 1 else ""
-        objects.append(ObjectPoints(np.array(points).reshape(-1, 3) @ matrix.T + offset, object_name=name))
-    problems.raise_if_any(f"Points {path.name}")
-    return PointSet(tuple(objects), path)
+            local = reading.position([point.findtext(axis) for axis in "xyz"], f"{where}, point {identifier}")
+            if local is not None:
+                reading.add(local @ matrix.T + offset, "LPS", names, number)
 
 
-def _root(path: Path) -> ElementTree.Element:
+def _root(reading: PointReading) -> ElementTree.Element:
     # Some third-party writers put whitespace before the XML declaration, which a strict parser refuses.
-    content = path.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n")
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise InvalidInputError(
-            f"{path.name}: has a DOCTYPE or ENTITY, which no point set needs and which can be used to harm the reader. "
-            f"Save it again from MITK."
-        )
+    content = read_text(reading.path).lstrip()
+    if "<!DOCTYPE" in content or "<!ENTITY" in content:
+        what = "has a DOCTYPE or ENTITY, which no point set needs and which can be used to harm the reader"
+        raise reading.error(what, _RESAVE)
     try:
         root = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
-        raise InvalidInputError(f"{path.name}: not valid XML ({error}). Save it again from MITK.") from error
+        raise reading.error(f"not valid XML ({error})", _RESAVE) from error
     if root.find(".//point_set") is None and root.tag != "point_set":
-        raise InvalidInputError(
-            f"{path.name}: an MITK point set file has a 'point_set'; this has none, its root is {root.tag!r}."
-        )
+        what = f"an MITK point set file has a 'point_set'; this has none, its root is {root.tag!r}"
+        raise reading.error(what, "save the point set, not the scene")
     return root
 
 
-def _geometry(
-    step: ElementTree.Element, where: str, problems: Problems
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _geometry(step: ElementTree.Element, where: str, reading: PointReading) -> tuple[FloatArray, FloatArray]:
     """Matrix (row, column) and offset; the identity where the file has none."""
-    matrix, offset = np.eye(3), np.zeros(3)
-    index_to_world, offset_element = step.find(".//IndexToWorld"), step.find(".//Offset")
-    try:
-        if index_to_world is not None:
-            matrix = np.array([[float(index_to_world.get(f"m_{r}_{c}", r == c)) for c in range(3)] for r in range(3)])
-        if offset_element is not None:
-            offset = np.array([float(offset_element.get(axis, 0)) for axis in "xyz"])
-    except ValueError as error:
-        problems.add(where, f"its geometry is not made of numbers ({error})", "save it again from MITK")
-    return matrix, offset
+    absent = ElementTree.Element("absent")
+    matrix, offset = step.find(".//IndexToWorld"), step.find(".//Offset")
+    matrix, offset = absent if matrix is None else matrix, absent if offset is None else offset
+    given: list[list[object]] = [
+        [matrix.get(f"m_{row}_{column}", row == column) for column in range(3)] for row in range(3)
+    ]
+    given.append([offset.get(axis, 0) for axis in "xyz"])
+    rows = [reading.position(values, f"{where}, its geometry") for values in given]
+    matrix_and_offset = np.array([np.zeros(3) if row is None else row for row in rows])
+    return matrix_and_offset[:3], matrix_and_offset[3]

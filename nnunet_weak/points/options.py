@@ -18,12 +18,10 @@ POINTS = "points and templates"
 
 @dataclass(frozen=True, kw_only=True)
 class PointConversion(ConversionOptions):
-    """What to convert, and how."""
+    """Inputs, and how templates are fitted to points."""
 
     points: Path = option(
-        group=WHAT,
-        metavar="DIR",
-        help="point files: one for each case, one for each object, or a folder for each case",
+        group=WHAT, metavar="DIR", help="point files: one for each case, one for each object, or a folder for each case"
     )
     classes: Mapping[str, tuple[int, ...]] = option(
         default=dict,
@@ -35,9 +33,7 @@ class PointConversion(ConversionOptions):
         "values a class has in reference labels (default: the one class that the point files name)",
     )
     coordinate_system: CoordinateSystem | None = option(
-        default=None,
-        group=POINTS,
-        help="of files that do not say: tables with columns x, y, z, and plain JSON",
+        default=None, group=POINTS, help="of files that do not say: tables with columns x, y, z, and plain JSON"
     )
     group_by: Grouping = option(
         default="list",
@@ -55,16 +51,14 @@ class PointConversion(ConversionOptions):
         help="how far clicks are off, so that the surface may pass by them; for many points (default: %(default)s)",
     )
     follow_image: bool = option(
-        default=False,
-        group=POINTS,
-        help="let the surface follow edges of the first channel between the points",
+        default=False, group=POINTS, help="let the surface follow edges of the first channel between the points"
     )
     follow_prediction: Path | None = option(
         default=None,
         group=POINTS,
         metavar="DIR",
-        help="let it follow the probabilities of a model that was trained on the templates, for a second round: what "
-        "nnUNetv2_predict --save_probabilities wrote there for these images",
+        help="let it follow the probabilities of a model that was trained on the templates, for a second round: the "
+        "folder that nnUNetv2_predict --save_probabilities wrote for these images",
     )
     templates: Mapping[str, Path] = option(
         default=dict,
@@ -72,8 +66,8 @@ class PointConversion(ConversionOptions):
         nargs="+",
         metavar="CLASS=MESH",
         read=partial(read_named_paths, "--templates", "CLASS=MESH, for example liver=liver.stl"),
-        help="start from a mesh (STL, PLY, OBJ, VTK) instead of a sphere, for the classes named: an average liver, "
-        "say, or a ring; pose and size do not matter. Needs the extra 'mesh'",
+        help="start from a mesh (STL, PLY, OBJ, VTK) instead of a sphere, for the classes named: an average liver or a "
+        "ring, for example; pose and size do not matter. Needs the extra 'mesh'",
     )
     previews: bool = option(
         "--no-previews", default=True, group=POINTS, recorded=False, help="draw no picture of each case"
@@ -86,6 +80,12 @@ class PointConversion(ConversionOptions):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what excludes each other."""
-        if self.follow_image and self.follow_prediction is not None:
-            raise InvalidInputError("--follow-image and --follow-prediction exclude each other: give one")
+        """Refuse options that exclude each other."""
+        chosen = {
+            "--follow-image": self.follow_image,
+            "--follow-prediction": self.follow_prediction is not None,
+            "--templates": bool(self.templates),
+        }
+        flags = [flag for flag, given in chosen.items() if given]
+        if len(flags) > 1:
+            raise InvalidInputError(f"{' and '.join(flags)} exclude each other: give one")

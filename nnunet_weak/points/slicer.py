@@ -1,176 +1,112 @@
-"""Point files of 3D Slicer: markups JSON (`.mrk.json`) and the older fiducial list (`.fcsv`).
+"""Point files of 3D Slicer: markups JSON (`.mrk.json`), read and written, and the older fiducial list (`.fcsv`).
 
-Both state their coordinate system, and every one of the two has been in use with every version of the program: the
-header decides, never the version. Tables exported from Slicer are read by `point_files_plain`.
+Both state their coordinate system, and each of the two has been in use with every version of the program: the header
+decides, never the version. Tables exported from Slicer are read by `tables`.
 """
 
 from __future__ import annotations
 
-import csv
 import json
+import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from nnunet_weak.images.json_files import load_json, read_text
+from nnunet_weak.points.points import CoordinateSystem, PointSet, to_lps
+from nnunet_weak.points.reading import PointReading
+from nnunet_weak.points.tables import add_rows, rows_of
 
-from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.points.points import CoordinateSystem, ObjectPoints, PointSet, to_lps
-
-# The numbers are how older versions wrote the enumeration.
-_SYSTEMS: dict[str, CoordinateSystem] = {"LPS": "LPS", "1": "LPS", "RAS": "RAS", "0": "RAS"}
+_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+_SYSTEM_NUMBERS = {"0": "RAS", "1": "LPS", "2": "IJK"}  # how older versions wrote the enumeration
 _MM_PER_UNIT = {"mm": 1.0, "um": 1e-3}
 _POINT_TYPES = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")
+_SLICER_3_COLUMNS = "label,x,y,z,sel,vis"
+_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 
 
-def read_mrk_json(path: Path, coordinate_system: CoordinateSystem | None = None) -> PointSet:
-    """Read Slicer markups: each is one object. Undefined and preview control points are left out, with a warning."""
-    content = load_json(path)
+def read_mrk_json(reading: PointReading) -> None:
+    """Read markups: each is one object. Undefined and preview control points are left out, with a warning."""
+    content = load_json(reading.path)
     markups = content.get("markups") if isinstance(content, dict) else None
     if not isinstance(markups, list) or not all(isinstance(markup, dict) for markup in markups):
-        raise InvalidInputError(
-            f"{path.name}: a markups file has a list 'markups'; this has none. Save it again from Slicer."
-        )
-    problems = Problems()
-    warnings: list[str] = []
-    objects = []
+        raise reading.error("a markups file has a list 'markups'; this has none", "save it again from Slicer")
     for number, markup in enumerate(markups, start=1):
-        where = f"{path.name}, markup {number}"
-        found = _markup(markup, where, coordinate_system, problems, warnings)
-        if found is not None and len(found.points_mm):
-            name = str(markup.get("name") or (number if len(markups) > 1 else ""))
-            objects.append(ObjectPoints(found.points_mm, object_name=name, labels=found.labels))
-    problems.raise_if_any(f"Points {path.name}")
-    return PointSet(tuple(objects), path, tuple(warnings))
+        names = "", str(markup.get("name") or (number if len(markups) > 1 else ""))
+        _read_markup(markup, names, number, reading)
 
 
-def read_fcsv(path: Path, coordinate_system: CoordinateSystem | None = None) -> PointSet:
-    """Read a Slicer fiducial list, of Slicer 3 (`label,x,y,z,sel,vis`) to the last that wrote it: one object."""
-    header, rows = _split_fcsv(path)
-    problems = Problems()
-    warnings: list[str] = []
-    stated = header.get("CoordinateSystem", "")
-    system = _system(stated, path.name, coordinate_system, problems) if stated else coordinate_system
-    if not stated and coordinate_system is None:
-        system = "RAS"
-        warnings.append(
-            f"{path.name}: the header has no CoordinateSystem; RAS was assumed, as Slicer did when it wrote such "
-            f"files. State the coordinate system to be sure."
+def write_mrk_json(path: Path, points: PointSet, system: CoordinateSystem) -> None:
+    """Write markups. Points without a label get `class#object-number`."""
+    markups = []
+    for one in points:
+        control_points = [
+            {
+                "id": str(row + 1),
+                "label": one.labels[row] if one.labels and one.labels[row] else f"{one.title}-{row + 1}",
+                "position": [round(float(value), 6) for value in point],
+                "selected": True,
+                "locked": False,
+                "visibility": True,
+                "positionStatus": "defined",
+            }
+            for row, point in enumerate(to_lps(one.points_mm, system))
+        ]
+        markups.append(
+            {"type": "Fiducial", "coordinateSystem": system, "coordinateUnits": "mm", "controlPoints": control_points}
+        )
+    path.write_text(json.dumps({"@schema": _SCHEMA, "markups": markups}, indent=2) + "\n", encoding="utf-8")
+
+
+def read_fcsv(reading: PointReading) -> None:
+    """Read a fiducial list, of Slicer 3 to the last version that wrote it: one object."""
+    text = read_text(reading.path)
+    header = {key.strip("# \t"): value.strip() for key, value in re.findall(r"^[ \t]*#([^=\n]*)=(.*)$", text, re.M)}
+    stated = _system_name(header.get("CoordinateSystem") or None)
+    system = reading.coordinate_system(stated, assumed="RAS")
+    if stated is None and reading.told is None:
+        reading.warnings.append(
+            f"{reading.path}: the header has no CoordinateSystem; RAS was assumed, as Slicer did when it wrote such "
+            "files. State the coordinate system to be sure."
         )
     slicer_3 = not any("version" in key for key in header)
-    default = "label,x,y,z,sel,vis" if slicer_3 else "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
-    columns = [name.strip() for name in header.get("columns", default).split(",")]
+    columns = header.get("columns", _SLICER_3_COLUMNS if slicer_3 else _COLUMNS).split(",")
+    columns = [name.strip() for name in columns]
     if not {"x", "y", "z"} <= set(columns):
-        problems.add(f"{path.name}, columns", f"x, y and z must be among them; got {', '.join(columns)}")
-        problems.raise_if_any(f"Points {path.name}")
-    points, labels = [], []
-    for line, row in rows:
-        named = dict(zip(columns, (value.strip() for value in row), strict=False))
-        position = parse_position([named.get(axis) for axis in "xyz"], f"{path.name}, line {line}", problems)
-        if position is not None:
-            points.append(position)
-            labels.append(named.get("label", ""))
-    problems.raise_if_any(f"Points {path.name}")
-    return PointSet(
-        (ObjectPoints(to_lps(np.array(points).reshape(-1, 3), system or "RAS"), labels=tuple(labels)),),
-        path,
-        tuple(warnings),
-    )
+        raise reading.error(f"x, y and z must be among its columns {', '.join(columns)}", "save it again from Slicer")
+    rows = rows_of(reading.path, re.sub(r"^[ \t]*#.*$", "", text, flags=re.M), ",")
+    add_rows(reading, rows, columns, "xyz", system)
 
 
-def load_json(path: Path) -> Any:
-    """Content of a JSON file, or an error that says where it is broken."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path.name}: not valid JSON ({error}). Save or export it again.") from error
-
-
-def parse_position(values: Any, where: str, problems: Problems, decimal_comma: bool = False) -> list[float] | None:
-    """Three finite numbers, or None with the problem noted."""
-    if isinstance(values, (list, tuple)) and len(values) == 3:
-        try:
-            texts = [value.replace(",", ".") if decimal_comma and isinstance(value, str) else value for value in values]
-            position = [float(value) for value in texts]
-        except (TypeError, ValueError):
-            position = [float("nan")]
-        if np.isfinite(position).all():
-            return position
-    problems.add(where, f"a position is three finite numbers; got {values}", "correct or remove the point")
-    return None
-
-
-def _markup(
-    markup: dict[str, Any], where: str, expected: CoordinateSystem | None, problems: Problems, warnings: list[str]
-) -> ObjectPoints | None:
-    kind = markup.get("type", "Fiducial")
-    if kind not in _POINT_TYPES:
-        problems.add(
-            where, f"type {kind!r} has no surface points; possible: {', '.join(_POINT_TYPES)}", "use a point list"
-        )
-        return None
-    stated = str(markup.get("coordinateSystem", "LPS"))
-    system = _system(stated, where, expected if "coordinateSystem" in markup else None, problems)
-    if "coordinateSystem" not in markup and expected is not None:
-        system = expected
-    units = markup.get("coordinateUnits", "mm")
+def _read_markup(markup: dict[str, Any], names: tuple[str, str], number: int, reading: PointReading) -> None:
+    where = f"markup {number}"
+    kind, units = markup.get("type", "Fiducial"), markup.get("coordinateUnits", "mm")
     unit = units[0] if isinstance(units, list) and units else units
-    if not isinstance(unit, str) or unit not in _MM_PER_UNIT:
-        problems.add(where, f"coordinateUnits must be mm or um; got {units!r}", "save the markups in mm")
-        return None
     control_points = markup.get("controlPoints") or []
-    if not isinstance(control_points, list) or not all(isinstance(point, dict) for point in control_points):
-        problems.add(where, "controlPoints must be a list of objects", "save it again from Slicer")
-        return None
-    points, labels, undefined = [], [], []
-    for number, point in enumerate(control_points, start=1):
-        label = str(point.get("label", ""))
-        if point.get("positionStatus", "defined") != "defined" or point.get("position") is None:
-            undefined.append(label or str(number))
-            continue
-        position = parse_position(point["position"], f"{where}, control point {label or number}", problems)
-        if position is not None:
-            points.append(position)
-            labels.append(label)
-    if undefined:
-        warnings.append(
-            f"{where}: {len(undefined)} of {len(control_points)} control points are not placed and were left out "
-            f"({', '.join(undefined[:10])})."
-        )
-    scaled = np.array(points).reshape(-1, 3) * _MM_PER_UNIT[unit]
-    return ObjectPoints(to_lps(scaled, system or "LPS"), labels=tuple(labels))
+    system = reading.coordinate_system(_system_name(markup.get("coordinateSystem")), where, assumed="LPS")
+    if kind not in _POINT_TYPES:
+        what = f"type {reprlib.repr(kind)} has no surface points; possible: {', '.join(_POINT_TYPES)}"
+        reading.problem(where, what, "use a point list")
+    elif not isinstance(unit, str) or unit not in _MM_PER_UNIT:
+        reading.problem(where, f"coordinateUnits must be mm or um; got {reprlib.repr(units)}", "save it in mm")
+    elif not isinstance(control_points, list) or not all(isinstance(point, dict) for point in control_points):
+        reading.problem(where, "controlPoints must be a list of objects", "save it again from Slicer")
+    else:
+        not_placed = []
+        for row, point in enumerate(control_points, start=1):
+            label = str(point.get("label", ""))
+            if point.get("positionStatus", "defined") != "defined" or point.get("position") is None:
+                not_placed.append(label or str(row))
+                continue
+            at = f"{where}, control point {label or row}"
+            position = reading.position(point["position"], at, _MM_PER_UNIT[unit])
+            reading.add(position, system, names, number, label)
+        reading.warn_of_not_placed(not_placed, len(control_points), where)
 
 
-def _system(stated: str, where: str, expected: CoordinateSystem | None, problems: Problems) -> CoordinateSystem | None:
-    system = _SYSTEMS.get(stated.strip().upper())
-    if system is None:
-        indices = stated.strip().upper() in ("2", "IJK")
-        problems.add(
-            where,
-            f"coordinate system must be LPS or RAS; got {stated!r}" + (", i.e. voxel indices" if indices else ""),
-            "export the points in LPS or RAS mm",
-        )
-    elif expected is not None and expected != system:
-        problems.add(
-            where,
-            f"the file says its coordinates are {system}, but {expected} was asked for",
-            "leave the coordinate system out to believe the file, or correct the file",
-        )
-    return system
-
-
-def _split_fcsv(path: Path) -> tuple[dict[str, str], list[tuple[int, list[str]]]]:
-    """Header entries, and rows with their line numbers. Labels may be quoted and hold commas."""
-    header: dict[str, str] = {}
-    rows = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path.name}: not a text file ({error}). Save it again from Slicer.") from error
-    for number, line in enumerate(lines, start=1):
-        if line.lstrip().startswith("#"):
-            key, equals, value = line.lstrip("# ").partition("=")
-            if equals:
-                header[key.strip()] = value.strip()
-        elif line.strip():
-            rows.append((number, next(csv.reader([line]))))
-    return header, rows
+def _system_name(stated: object) -> str | None:
+    name = None if stated is None else str(stated).strip().upper()
+    return _SYSTEM_NUMBERS.get(name, name) if name is not None else None

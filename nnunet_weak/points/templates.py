@@ -1,42 +1,95 @@
-"""The templates of a case: what writes them and what draws them share."""
+"""Fit a template to the points of each object of a case, and rasterise all of them into one label map.
+
+Label maps are (z, y, x), points LPS mm.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.points import ObjectPoints
-from nnunet_weak.surface.fit import SurfaceFit
+from nnunet_weak.surface.fit import SurfaceFit, fit_surface
+from nnunet_weak.surface.image_evidence import follow_image
+from nnunet_weak.surface.mesh_fit import fit_mesh
+from nnunet_weak.surface.mesh_template import read_template
+from nnunet_weak.surface.rasterise import rasterise_box, world_to_index
 
 
 @dataclass(frozen=True)
-class FittedObject:
-    """A template and how it fits.
+class Template:
+    """The template of one object.
 
     Attributes:
-        points: What it was fitted to.
+        points: The points it was fitted to.
         fit: The surface.
         voxels: Number of voxels inside it.
+        lost_voxels: How many of them belong to templates of classes named earlier, by the titles of these.
     """
 
     points: ObjectPoints
     fit: SurfaceFit
     voxels: int
+    lost_voxels: Mapping[str, int]
+
+    def without_mesh(self) -> Template:
+        """The same for reports, small enough to be kept of thousands of objects."""
+        vertices, faces = self.fit.vertices_mm[:0].copy(), self.fit.faces[:0].copy()
+        return replace(self, fit=replace(self.fit, vertices_mm=vertices, faces=faces, frame=None, surface=None))
 
 
-@dataclass(frozen=True)
-class Templates:
-    """The templates of a case.
+def fit_templates(
+    objects: Sequence[ObjectPoints], image: sitk.Image, options: PointConversion, evidence: Mapping[str, sitk.Image]
+) -> tuple[NDArray[np.uint8], list[Template]]:
+    """Fit all templates; where two overlap, the class named first in the options wins.
 
-    Attributes:
-        labels: Label map, (z, y, x): class k (from 1) inside its templates.
-        fitted: The objects, in the order of their classes.
-        overlaps: As in `CheckedPointCase`.
+    Args:
+        objects: Points with the names of their classes.
+        image: The grid.
+        options: How to fit.
+        evidence: By class, the image that its surfaces follow between the points, if any.
+
+    Returns:
+        Label map with class k (from 1) inside its templates, and the templates in the order of their classes.
+
+    Raises:
+        InvalidInputError: Every object that cannot be fitted, with the reason.
     """
+    problems = Problems()
+    templates: list[Template] = []
+    owner = np.zeros(image.GetSize()[::-1], np.uint16)  # 1 + place in `templates`
+    label_of_class = {name: label for label, name in enumerate(options.classes, start=1)}
+    for one in sorted(objects, key=lambda one: label_of_class[one.class_name]):
+        try:
+            fit = _fit(one, options, evidence.get(one.class_name))
+        except InvalidInputError as error:
+            for problem in error.problems:
+                problems.add(one.title, problem)
+            continue
+        box, inside = rasterise_box(world_to_index(fit.vertices_mm, image), fit.faces, image.GetSize())
+        if not inside.any():
+            what = f"its template of {fit.volume_mm3:.3g} mm3 holds no voxel centre"
+            problems.add(one.title, what, "check points and image, or leave the object out")
+            continue
+        taken = np.bincount(owner[box][inside], minlength=len(templates) + 1)[1:]
+        lost = {earlier.points.title: int(voxels) for earlier, voxels in zip(templates, taken, strict=True) if voxels}
+        templates.append(Template(one, fit, int(inside.sum()), lost))
+        owner[box][inside & (owner[box] == 0)] = len(templates)
+    problems.raise_if_any()
+    labels = np.array([0, *(label_of_class[one.points.class_name] for one in templates)], np.uint8)
+    return labels[owner], templates
 
-    labels: NDArray[np.uint8]
-    fitted: tuple[FittedObject, ...]
-    overlaps: Mapping[tuple[str, str], int]
+
+def _fit(one: ObjectPoints, options: PointConversion, evidence: sitk.Image | None) -> SurfaceFit:
+    mesh = options.templates.get(one.class_name)
+    if mesh is not None:
+        template = read_template(mesh)
+        return fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
+    fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
+    return fit if evidence is None else follow_image(fit, one.points_mm, evidence)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from point_study import CENTRES, PointStudy, sphere_points
 
+from nnunet_weak.points.files import write_points
+from nnunet_weak.points.points import ObjectPoints, PointSet
 from nnunet_weak.surface.mesh import icosphere, write_ply
 
 
@@ -54,10 +56,19 @@ def bad_file(study: PointStudy) -> str:
     return "not valid JSON"
 
 
+def bad_mesh_name(study: PointStudy) -> str:
+    objects = [ObjectPoints(sphere_points(CENTRES["liver"]), "liver", name) for name in ("a/b", "a-b")]
+    write_points(study.folder / "points" / "case_0.csv", PointSet(tuple(objects)))
+    return "case_0, liver#a-b: has the same mesh file as case_0, liver#a/b, case_0_liver-a-b.ply"
+
+
 @pytest.mark.parametrize(
     "spoil",
-    [bad_voxel_indices, bad_ras, bad_plane, bad_few, bad_unknown_class, bad_name, bad_no_points, bad_file],
-)
+    [
+        bad_voxel_indices, bad_ras, bad_plane, bad_few, bad_unknown_class, bad_name, bad_no_points, bad_file,
+        bad_mesh_name,
+    ],
+)  # fmt: skip
 def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, capsys):
     study.points("case_1.csv", "liver")
     message = spoil(study)
@@ -73,7 +84,7 @@ def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, cap
         (["liver"], "is not CLASS=MESH"),
         (["kidney=ball.ply"], "'kidney' is none of the classes liver"),
         (["liver=missing.stl"], "missing.stl: no such file"),
-        (["liver=ball.ply", "--follow-image"], "fitted from the sphere"),
+        (["liver=ball.ply", "--follow-image"], "--follow-image and --templates exclude each other"),
     ],
 )
 def test_bad_templates_are_named(study: PointStudy, monkeypatch, capsys, templates, message):

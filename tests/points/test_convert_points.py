@@ -73,10 +73,15 @@ def test_hints_in_file_names():
 
 
 def test_the_longest_case_name_fits(tmp_path):
-    for name in ("case_1.csv", "case_1_b.csv", "case_1_b_liver.csv", "case_10.csv"):
+    inside = ("case_1/b.csv", "case_1/case_1_c.csv", "case_9/liver.csv", ".old/case_1.csv", "case_1/.b.csv")
+    for name in ("case_1.csv", "case_1_b.csv", "case_1_b_liver.csv", "case_10.csv", "notes.txt", *inside):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = {file.path.name: (case, file.hint) for case, file in find_point_files(tmp_path, ["case_1", "case_1_b"])}
-    assert found == {
+    found = find_point_files(tmp_path, ["case_1", "case_1_b"])
+    assert {path.relative_to(tmp_path).as_posix(): names for path, names in found.items()} == {
+        "case_1/b.csv": ("case_1", "b"),
+        "case_1/case_1_c.csv": ("case_1", "c"),
+        "case_9/liver.csv": (None, "case_9_liver"),
         "case_1.csv": ("case_1", ""),
         "case_1_b.csv": ("case_1_b", ""),
         "case_1_b_liver.csv": ("case_1_b", "liver"),

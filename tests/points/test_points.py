@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.points.points import ObjectPoints, PointSet, check_points_in_image, names_of_label
+from nnunet_weak.points.placement import check_points_in_image
+from nnunet_weak.points.points import ObjectPoints, PointSet, names_of_label
 
 
 def image_at(origin: tuple[float, float, float]) -> sitk.Image:
@@ -22,7 +21,7 @@ IMAGE = image_at((50.0, 100.0, 10.0))
 
 
 def point_set(points: np.ndarray) -> PointSet:
-    return PointSet((ObjectPoints(points, "liver"),), Path("case_07.csv"))
+    return PointSet((ObjectPoints(points, "liver"),))
 
 
 def test_points_inside_give_no_warning() -> None:
@@ -43,7 +42,7 @@ def test_points_inside_give_no_warning() -> None:
 def test_points_elsewhere_are_refused_and_explained(points: np.ndarray, reason: str) -> None:
     before = points.copy()
     with pytest.raises(InvalidInputError, match=reason) as error:
-        check_points_in_image(point_set(points), IMAGE)
+        check_points_in_image(point_set(points), IMAGE, "case_07.csv")
     assert "case_07.csv, liver" in str(error.value)
     np.testing.assert_array_equal(points, before)
 
