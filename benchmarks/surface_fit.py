@@ -1,21 +1,21 @@
-"""Template quality and time of the surface fit, against the usual implicit surface through the same points.
-
-    python benchmarks/surface_fit.py LABEL_FOLDER [--images IMAGE_FOLDER] [--cases 20]
+"""How good and how fast are templates of the surface fit, beside the usual implicit surface through the same points?
 
 Every label above 0 is taken as one object (its largest component). Points are simulated on its surface; the IoU of the
 rasterised template with the object is averaged over the cases. Without a folder, a bent ellipsoid stands in. The
 alternative is scipy's `RBFInterpolator` (linear kernel) of a signed distance: 0 at the points, -1 and 1 voxel along
-normals by local principal components, oriented away from the centre: what a user would write in twenty lines.
+normals by local principal components, oriented away from the centre.
 
 Only every second case is used: the weights of the fit and of the image evidence were chosen on the others.
+
+    python -m benchmarks.surface_fit --labels LABEL_FOLDER --images IMAGE_FOLDER --cases 20
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,10 +25,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
+from benchmarks.measure import time_of
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.read import list_images, with_geometry_of
+from nnunet_weak.options import option, parse
 from nnunet_weak.simulation.points import Sampling, simulate_points
 from nnunet_weak.surface.fit import fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
@@ -36,17 +37,21 @@ from nnunet_weak.surface.rasterise import rasterise, world_to_index
 
 COUNTS = (10, 25, 50, 125, 250)
 SETTINGS: tuple[tuple[Sampling, float], ...] = (("spread", 0.5), ("random", 0.5), ("spread", 0.0), ("random", 0.0))
-Template = Callable[[np.ndarray, sitk.Image, sitk.Image | None, float], np.ndarray]
+Template = Callable[[np.ndarray, sitk.Image, "sitk.Image | None", float], np.ndarray]
 
 
-def fitted(points: np.ndarray, label: sitk.Image, image: sitk.Image | None, noise_mm: float) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    labels: Path | None = option(default=None, help="folder of label maps")
+    images: Path | None = option(default=None, help="folder of their images: adds the row with image evidence")
+    cases: int = option(default=20, help="at most so many cases (default: %(default)s)")
+
+
+def fitted(
+    points: np.ndarray, label: sitk.Image, image: sitk.Image | None, noise_mm: float, follow: bool = False
+) -> np.ndarray:
     fit = fit_surface(points, noise_mm=noise_mm)
-    return sitk.GetArrayFromImage(rasterise(fit.vertices_mm, fit.faces, label)) > 0
-
-
-def fitted_with_image(points: np.ndarray, label: sitk.Image, image: sitk.Image | None, noise_mm: float) -> np.ndarray:
-    fit = fit_surface(points, noise_mm=noise_mm)
-    if image is not None:
+    if follow and image is not None:
         fit = follow_image(fit, points, image)
     return sitk.GetArrayFromImage(rasterise(fit.vertices_mm, fit.faces, label)) > 0
 
@@ -83,51 +88,59 @@ def one_object(label: sitk.Image) -> sitk.Image:
     return with_geometry_of(ndimage.binary_fill_holes(mask).astype(np.uint8), label)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("labels", nargs="?", type=Path, help="folder of label maps")
-    parser.add_argument(
-        "--images", type=Path, help="folder of their images, same names: adds the row with image evidence"
-    )
-    parser.add_argument("--cases", type=int, default=20, help="at most so many cases (default: %(default)s)")
-    arguments = parser.parse_args(argv)
-    cases: list[tuple[sitk.Image, sitk.Image | None]] = [(bean(), None)]
-    if arguments.labels:
-        labels = list(list_images(arguments.labels).items())[::2][: arguments.cases]
-        images = list_images(arguments.images) if arguments.images else {}
-        cases = [
-            (one_object(sitk.ReadImage(str(path))), sitk.ReadImage(str(images[name])) if images else None)
-            for name, path in labels
-        ]
+def read_cases(options: Options) -> list[tuple[sitk.Image, sitk.Image | None]]:
+    if options.labels is None:
+        return [(bean(), None)]
+    images = list_images(options.images) if options.images else {}
+    return [
+        (one_object(sitk.ReadImage(str(path))), sitk.ReadImage(str(images[name])) if images else None)
+        for name, path in list(list_images(options.labels).items())[::2][: options.cases]
+    ]
+
+
+def iou_and_seconds(
+    template: Template, label: sitk.Image, image: sitk.Image | None, noise_mm: float, points: np.ndarray
+) -> tuple[float, float]:
+    truth = sitk.GetArrayFromImage(label) > 0
+    masks = []
+
+    def make() -> None:
+        try:
+            masks.append(template(points, label, image, noise_mm))
+        except (InvalidInputError, np.linalg.LinAlgError):
+            masks.append(np.zeros_like(truth))
+
+    seconds = time_of(make)
+    return float((masks[0] & truth).sum() / (masks[0] | truth).sum()), seconds
+
+
+def main() -> None:
+    options = parse(Options, None, description=__doc__)
+    cases = read_cases(options)
     methods: dict[str, Template] = {"surface fit": fitted, "RBF implicit": implicit}
-    if arguments.images:
-        methods["surface fit + image"] = fitted_with_image
+    if options.images:
+        methods["surface fit + image"] = partial(fitted, follow=True)
     print(f"IoU, mean (min) over {len(cases)} cases; ms is the median of fit and rasterising together, one thread\n")
     for sampling, noise_mm in SETTINGS:
         print(f"{sampling} points, {noise_mm} mm noise" + "".join(f"{count:>22}" for count in COUNTS))
-        rows: dict[str, list[str]] = {name: [] for name in methods}
-        for count in tqdm(COUNTS, leave=False):
-            scores: dict[str, list[float]] = {name: [] for name in methods}
-            times: dict[str, list[float]] = {name: [] for name in methods}
-            for seed, (label, image) in enumerate(cases):
-                points = simulate_points(label, count, sampling=sampling, noise_mm=noise_mm, seed=seed)
-                truth = sitk.GetArrayFromImage(label) > 0
-                for name, template in methods.items():
-                    begin = time.perf_counter()
-                    try:
-                        mask = template(points, label, image, noise_mm)
-                    except (InvalidInputError, np.linalg.LinAlgError):
-                        mask = np.zeros_like(truth)
-                    times[name].append(time.perf_counter() - begin)
-                    scores[name].append(float((mask & truth).sum() / (mask | truth).sum()))
-            for name in methods:
-                summary = f"{np.mean(scores[name]):.3f} ({np.min(scores[name]):.2f})"
-                rows[name].append(f"{summary} {1e3 * np.median(times[name]):4.0f} ms")
+        rows: dict[str, str] = dict.fromkeys(methods, "")
+        for count in COUNTS:
+            points = [
+                simulate_points(label, count, sampling=sampling, noise_mm=noise_mm, seed=seed)
+                for seed, (label, _) in enumerate(cases)
+            ]
+            for name, template in methods.items():
+                results = [
+                    iou_and_seconds(template, *case, noise_mm, clicks)
+                    for case, clicks in zip(cases, points, strict=True)
+                ]
+                ious, seconds = np.array(results).T
+                summary = f"{ious.mean():.3f} ({ious.min():.2f}) {1e3 * np.median(seconds):4.0f} ms"
+                rows[name] += f"{summary:>22}"
         for name, row in rows.items():
-            print(f"{name:<26}" + "".join(f"{cell:>22}" for cell in row))
-        print()
-    return 0
+            print(f"{name:<26}{row}")
+        print(flush=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -1,59 +1,49 @@
 """SCORE from end to end on phantoms of long bones, on a CPU: `make demo`.
 
-Every step is a command that a user would type; it is printed before it runs. Three things are made small: the volumes
-(40 x 36 x 52 voxels), the network (8 features in the first stage) and the schedule, which has a higher learning rate
-instead (`examples/trainers/short_schedules.py`). The held-out cases are used for the last table only.
+Every step is a command that a user would type in the demonstration's folder; it is printed before it runs. Three things
+are made small: the volumes (40 x 36 x 52 voxels), the network (8 features in the first stage) and the schedule, which
+has a higher learning rate instead (`examples/trainers/short_schedules.py`). The held-out cases are used for the last
+table only.
 """
 
 from __future__ import annotations
 
-import sys
+from command_folder import Demonstration
 
-from demo_steps import demonstration
-
-DATASET_ID, DATASET = "511", "Dataset511_BonePhantoms"
 TRAINER = "nnUNetTrainerSCOREPlus_short"
+MODEL = f"nnUNet_results/Dataset511_BonePhantoms/{TRAINER}__nnUNetPlans__3d_fullres"
 
 
-def main() -> int:
-    demo = demonstration(__doc__, ".demo/score")
-    data, folder = demo.folder / "phantoms", demo.folder
-    demo.run(
+def main() -> None:
+    demo = Demonstration(__doc__, ".demo/score")
+    demo.step(
         "Phantoms: CT-like bones, a coarse model's masks, quality scores",
-        f"nnunet_weak_make_phantoms {data} --size 40 36 52 --preview {data}.png",
+        "nnunet_weak_make_phantoms phantoms --size 40 36 52 --preview phantoms.png",
     )
-    demo.run(
+    demo.step(
         "An nnU-Net data set of images, masks and scores",
-        f"nnunet_weak_convert_scores --images {data}/images --masks {data}/initial_masks --scores {data}/scores.csv "
-        f"--regions proximal=1 shaft=2 distal=3 --prior local -d {DATASET_ID} -n BonePhantoms",
+        "nnunet_weak_convert_scores --images phantoms/images --masks phantoms/initial_masks "
+        "--scores phantoms/scores.csv --regions proximal=1 shaft=2 distal=3 --prior local -d 511 -n BonePhantoms",
     )
-    demo.run(
-        "Planning and preprocessing",
-        f"nnUNetv2_plan_and_preprocess -d {DATASET_ID} -c 3d_fullres --verify_dataset_integrity -npfp {demo.cores} "
-        f"-np {demo.cores}",
-    )
-    demo.make_thin(DATASET)
-    demo.run("Training", f"nnUNetv2_train {DATASET_ID} 3d_fullres 0 -tr {TRAINER} -device cpu")
-    model = demo.model(DATASET, TRAINER, "3d_fullres")
-    demo.run(
+    demo.plan("Dataset511_BonePhantoms", "3d_fullres")
+    demo.step("Training", f"nnUNetv2_train 511 3d_fullres 0 -tr {TRAINER} -device cpu")
+    demo.step(
         "Input channels of the held-out cases",
-        f"nnunet_weak_prepare_inputs -i {data}/test/images --masks {data}/test/initial_masks -m {model} "
-        f"-o {folder}/imagesTs",
+        f"nnunet_weak_prepare_inputs -i phantoms/test/images --masks phantoms/test/initial_masks -m {MODEL} "
+        "-o imagesTs",
     )
-    demo.run(
+    demo.step(
         "Prediction",
-        f"nnUNetv2_predict -i {folder}/imagesTs -o {folder}/refined -d {DATASET_ID} -c 3d_fullres -f 0 -tr {TRAINER} "
-        "-device cpu",
+        f"nnUNetv2_predict -i imagesTs -o refined -d 511 -c 3d_fullres -f 0 -tr {TRAINER} -device cpu",
     )
-    demo.run(
+    demo.step(
         "Held-out cases: refined masks against initial masks",
-        f"nnunet_weak_evaluate {folder}/refined {data}/test/labels --baseline initial={data}/test/initial_masks "
-        f"--output {folder}/evaluation --labels {demo.raw}/{DATASET}/dataset.json --report",
+        "nnunet_weak_evaluate refined phantoms/test/labels --baseline initial=phantoms/test/initial_masks "
+        "--output evaluation --labels proximal=1 shaft=2 distal=3 --report",
     )
-    print(f"\nThe report: {folder}/evaluation/evaluation.html")
-    print(f"Curves of the loss terms: {model}/fold_0/progress_loss_terms.png")
-    return 0
+    print(f"\nThe report: {demo.folder}/evaluation/evaluation.html")
+    print(f"Curves of the loss terms: {demo.folder}/{MODEL}/fold_0/progress_loss_terms.png")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

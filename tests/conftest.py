@@ -85,7 +85,7 @@ class Workplace:
             "nnUNet_extTrainer": str(self.root / "trainers"),
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",
             "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")]),
         }
 

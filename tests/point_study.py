@@ -71,7 +71,7 @@ class PointStudy:
 
     @property
     def raw(self) -> Path:
-        return self.folder / "raw" / "Dataset531_Balls"
+        return self.folder / "nnUNet_raw" / "Dataset531_Balls"
 
     def labels(self, case: str, folder: str = "labelsTr") -> np.ndarray:
         return sitk.GetArrayFromImage(sitk.ReadImage(str(self.raw / folder / f"{case}.nii.gz")))

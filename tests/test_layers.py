@@ -178,6 +178,15 @@ def console_scripts() -> dict[str, str]:
     return dict(re.findall(r'^(\S+) = "(\S+):main"$', section, flags=re.MULTILINE))
 
 
+HELP_SAYS = {
+    "nnunet_weak_convert_points": ("nnUNetTrainerWeakNet", "CASE_CLASS"),
+    "nnunet_weak_evaluate": ("both empty", "one empty", "Holm", "--nsd-tolerance-mm", "default: 2"),
+    "nnunet_weak_make_phantoms": ("nnunet_weak_make_phantoms phantoms",),
+    "nnunet_weak_prepare_inputs": ("nnUNetv2_predict",),
+    "nnunet_weak_simulate_scores": ("Quality is 5 minus",),
+}
+
+
 def test_every_command_answers_help_without_loading_what_it_does_not_need():
     """As users wait for it: torch alone takes seconds."""
     code = f"""
@@ -200,3 +209,6 @@ print(json.dumps(answers))
     for command, (code, text, heavy) in answers.items():
         assert code == 0 and text.startswith(f"usage: {command} "), command
         assert heavy == [], f"{command} --help loads {heavy}"
+        assert text.count(f"{command} ") > 1, f"{command} --help shows no example"
+        for expected in HELP_SAYS.get(command, ()):
+            assert expected in text, command

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted_annotators import Confusion, draw_planted, transition_matrix_of
 
+from benchmarks.planted_annotators import Confusion, draw_planted, transition_matrix_of
 from nnunet_weak.simulation.drawings import drawn_counts
 
 SPACING_MM = (6.0, 1.5, 1.0)

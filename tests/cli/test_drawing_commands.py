@@ -160,10 +160,3 @@ def test_preprocessing_comes_after_nnunets(organs, capsys):
 def test_annotators_need_a_model(study, capsys):
     assert annotators(["-m", str(study)]) == 2
     assert "no model folder" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("main", [annotators, convert, fuse, preprocess, simulate])
-def test_help_teaches(main, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["--help"])
-    assert stopped.value.code == 0 and "example" in capsys.readouterr().out.lower() or main is preprocess

@@ -46,15 +46,6 @@ def run(folders, *extra, prediction="moved"):
     return main([str(folders / prediction), str(folders / "raw" / "labelsTs"), "-np", "1", *map(str, extra)])
 
 
-def test_help_has_an_example_and_the_definitions(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
-    for expected in ("example", "both empty", "one empty", "Holm", "--nsd-tolerance-mm", "default: 2"):
-        assert expected in text
-
-
 def test_end_to_end(folders, capsys):
     out = folders / "out"
     options = ("--baseline", f"good={folders / 'good'}", "--output", out, "--report")

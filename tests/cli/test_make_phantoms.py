@@ -127,10 +127,3 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("nnunet_weak.images.write.write_volume", full_disk)
     assert main([str(tmp_path / "data"), *SMALL, "-np", "1"]) == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    assert "nnunet_weak_make_phantoms phantoms" in capsys.readouterr().out

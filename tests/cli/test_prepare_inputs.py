@@ -207,10 +207,3 @@ def test_priors_of_ones_own_are_asked_for(study: Path, capsys: pytest.CaptureFix
     assert "case 'case_1': no boundary prior" in capsys.readouterr().err
     os.rename("priors/other.nii.gz", "priors/case_1.nii.gz")
     assert run_prepare("--prior-folder", "priors") == 0
-
-
-def test_help_teaches(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as raised:
-        main(["--help"])
-    assert raised.value.code == 0
-    assert "nnUNetv2_predict" in capsys.readouterr().out

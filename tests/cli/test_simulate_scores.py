@@ -155,10 +155,3 @@ def test_missing_folders_and_regions_that_never_occur_are_told(folders: Path, ca
     assert "nowhere" in message and "nirgends" in message
     assert main(arguments(folders, "--classes", "hand=9", "--other-labels", "background")) == 2
     assert "hand" in capsys.readouterr().err
-
-
-def test_help_states_the_rule(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
-    assert "Quality is 5 minus" in capsys.readouterr().out

@@ -34,7 +34,7 @@ def prediction(workplace, inputs) -> dict[str, bytes]:
 
 def predict(workplace, name: str, model: str, python: Path | None = None, **variables: str) -> dict[str, bytes]:
     output = workplace.root / name
-    command = f"-i {workplace.root / 'imagesTs'} -o {output} {model} -f 0 -device cpu -npp 1 -nps 1"
+    command = f"-i {workplace.root / 'imagesTs'} -o {output} {model} -f 0 -device cpu -npp 0 -nps 0"
     if python is None:
         workplace.run(f"nnUNetv2_predict {command}")
     else:
@@ -127,19 +127,22 @@ def test_loss_terms_are_logged_and_drawn(trained):
     assert "Yayy" not in log, "agreement with the weak labels must not select"
 
 
-def test_interrupted_training_continues(workplace, score_dataset):
+def test_interrupted_training_in_2d_continues_and_predicts(workplace, score_dataset, inputs):
     trainer = "nnUNetTrainerSCOREPlus_tiny"
-    command = f"nnUNetv2_train 511 3d_fullres 1 -tr {trainer} -device cpu"
+    command = f"nnUNetv2_train 511 2d 1 -tr {trainer} -device cpu"
     workplace.run(command, expect=None, STOP_BEFORE_EPOCH="2")
-    fold = workplace.model(score_dataset, trainer) / "fold_1"
+    fold = workplace.model(score_dataset, trainer, "2d") / "fold_1"
     before = torch.load(fold / "checkpoint_latest.pth", weights_only=False)
-    assert not list(fold.glob("*.partial"))
+    assert not [path for path in fold.iterdir() if "partial" in path.name]
     workplace.run(f"{command} --c")
     after = torch.load(fold / "checkpoint_final.pth", weights_only=False)
     assert (before["current_epoch"], after["current_epoch"]) == (2, 3)
     for key in ("train_losses", "val_losses", "train/stability"):
         assert after["logging"][key][:2] == before["logging"][key][:2]
         assert len(after["logging"][key]) == 3
+    output = workplace.root / "predicted_2d"
+    workplace.run(f"nnUNetv2_predict -i {inputs} -o {output} -d 511 -c 2d -f 1 -tr {trainer} -device cpu -npp 0 -nps 0")
+    assert len(list(output.glob("*.nii.gz"))) == 2
 
 
 def test_stock_continuation_of_our_checkpoint_is_refused_and_the_other_way_round(workplace, score_dataset, trained):
@@ -156,16 +159,6 @@ def test_stock_continuation_of_our_checkpoint_is_refused_and_the_other_way_round
     torch.save(checkpoint, ours / "checkpoint_latest.pth")
     output = workplace.run("nnUNetv2_train 511 3d_fullres 2 -tr nnUNetTrainerSCORE_tiny -device cpu --c", expect=1)
     assert "written by nnUNetTrainer, not by nnUNetTrainerSCORE_tiny" in output and "-pretrained_weights" in output
-
-
-def test_2d_trains_and_predicts(workplace, score_dataset, inputs):
-    workplace.run("nnUNetv2_train 511 2d 0 -tr nnUNetTrainerSCOREPlus_tiny -device cpu")
-    output = workplace.root / "predicted_2d"
-    workplace.run(
-        f"nnUNetv2_predict -i {inputs} -o {output} -d 511 -c 2d -f 0 -tr nnUNetTrainerSCOREPlus_tiny -device cpu "
-        "-npp 1 -nps 1"
-    )
-    assert len(list(output.glob("*.nii.gz"))) == 2
 
 
 def test_pretrained_weights_of_a_stock_checkpoint(workplace, score_dataset, trained):

@@ -75,13 +75,17 @@ def inputs(workplace) -> Path:
 
 
 def predict(
-    workplace, inputs: Path, model: Path, name: str, python: Path | str = "python", options: str = "", **variables: str
+    workplace, inputs: Path, model: Path, name: str, python: Path | None = None, options: str = "", **variables: str
 ) -> dict[str, bytes]:
-    script, output = workplace.root / "predict_model.py", workplace.root / name
-    script.write_text(PREDICT)
-    workplace.run(
-        f"{python} {script} -i {inputs} -o {output} -m {model} -f 0 -device cpu -npp 1 -nps 1 {options}", **variables
-    )
+    """With the package by nnU-Net's command, without by the path of the model folder."""
+    output = workplace.root / name
+    command = f"-i {inputs} -o {output} -f 0 -device cpu {options}"
+    if python is None:
+        workplace.run(f"nnUNetv2_predict {command} -d 531 -c 3d_fullres -tr {TRAINER} -npp 0 -nps 0")
+    else:
+        script = workplace.root / "predict_model.py"
+        script.write_text(PREDICT)
+        workplace.run(f"{python} {script} {command} -m {model} -npp 1 -nps 1", **variables)
     return {path.name: path.read_bytes() for path in sorted(output.glob("*.nii.gz"))}
 
 

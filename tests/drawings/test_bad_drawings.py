@@ -37,14 +37,6 @@ def test_a_case_that_nobody_drew(drawings, capsys):
     assert set(WeakAnnotations.read(drawings.dataset).cases) == {"case_0", "case_2"}
 
 
-def test_dry_run_and_existing_data_set(drawings, capsys):
-    assert drawings.convert("--dry-run") == 0 and not drawings.dataset.exists()
-    assert "nothing was written" in capsys.readouterr().out
-    assert drawings.convert() == 0
-    assert drawings.convert() == 2 and "exists already" in capsys.readouterr().err
-    assert drawings.convert("--overwrite") == 0
-
-
 def test_the_random_walker_needs_drawings_and_its_name(drawings, capsys):
     assert drawings.convert("--random-walker", positive=("random_walker=anna",)) == 2
     assert "is the map of --random-walker" in capsys.readouterr().err

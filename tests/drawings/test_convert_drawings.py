@@ -113,16 +113,6 @@ def test_drawings_are_carried_on_by_a_random_walker(drawings, capsys):
     assert json.loads((drawings.dataset / "conversion.json").read_text())["options"]["random_walker"] is True
 
 
-def test_a_channel_off_the_grid_is_told_once(drawings, capsys):
-    for number in range(3):
-        (drawings.folder / f"images/case_{number}.nii.gz").rename(drawings.folder / f"images/case_{number}_0000.nii.gz")
-        origin = (0.0, 0.0, 0.0) if number == 1 else (-12.3, 45.6, 7.8)
-        drawings.write(f"images/case_{number}_0001.nii.gz", np.zeros(SHAPE, np.int16), origin)
-    assert drawings.convert("--random-walker") == 2
-    told = capsys.readouterr().err
-    assert told.count("case_1_0001.nii.gz: not on the grid of case_1_0000.nii.gz") == 1 and "1 problem" in told
-
-
 def test_a_sheet_of_each_case_shows_all_maps(drawings, monkeypatch, capsys):
     from matplotlib.figure import Figure
 

@@ -75,7 +75,7 @@ def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, cap
     assert study.convert("--classes", "liver") == 2
     error = capsys.readouterr().err
     assert message in error and "case_" in error
-    assert list((study.folder / "raw").iterdir()) == []
+    assert list((study.folder / "nnUNet_raw").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_bfloat16_inside_float32_outside():
     assert network.conv.weight.dtype == network.conv.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("able", [False, True])
 def test_trainers_use_it_where_the_cpu_can(trainer_factory, mixed_dataset, monkeypatch, able):
     monkeypatch.setattr(cpu_precision, "multiplies_bfloat16", lambda: able)

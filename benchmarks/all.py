@@ -1,0 +1,68 @@
+"""How good are models from weak annotation? All trainings behind the tables of the documentation.
+
+    python -m benchmarks.all --data DATA --work WORK --device cuda
+    python -m benchmarks.all --data DATA --work WORK --rows acdc-coarse acdc-full --seeds 0 1 2 --part development
+
+The three groups of rows ask:
+
+- scores: do SCORE and SCOREPlus improve the initial masks of a real, weak model? (hippocampus in MRI, mandible in CT)
+- drawings: what do RefineSeg and the stock trainer learn from rough drawings, real scribbles, and what STAPLE or a
+  random walker makes of them, beside all labels; and which parts of RefineSeg matter? (heart in MRI)
+- points: what do Weak-Net and the stock trainer learn from templates of surface points, beside slices of equal effort
+  and all labels? (hippocampus in MRI)
+
+Nothing is chosen on the test cases. Prints the tables.
+"""
+
+from __future__ import annotations
+
+from benchmarks.runs import Row, RunOptions, run_rows
+from benchmarks.tables import print_tables
+from nnunet_weak import trainers
+from nnunet_weak.options import parse
+
+ABLATIONS = [
+    name.removeprefix("nnUNetTrainer")
+    for name in trainers.__all__
+    if name.startswith("nnUNetTrainerRefineSeg") and name != "nnUNetTrainerRefineSeg"
+]
+SCORES = [
+    Row(data, "scores", trainer) for data in ("hippocampus", "mandible_ct") for trainer in ("", "SCOREPlus", "SCORE")
+]
+DRAWINGS = [
+    Row("acdc", annotation, trainer)
+    for annotation, names in {
+        "full": ["Stock"],
+        "coarse": ["Stock", "RefineSeg", *ABLATIONS],
+        "coarse_filled": ["Stock"],
+        "coarse_walker": ["RefineSeg"],
+        "two": ["Stock", "RefineSeg"],
+        "staple": ["Stock"],
+        "scribbles": ["Stock", "RefineSeg"],
+        "scribbles_filled": ["Stock"],
+        "scribbles_walker": ["RefineSeg"],
+    }.items()
+    for trainer in names
+]
+POINTS = [
+    Row("hippocampus", annotation, trainer)
+    for annotation, names in {
+        "full": ["Stock"],
+        **{
+            f"points{count}_{sampling}": ["Stock", "WeakNet", "WeakNetNoReconstruction"]
+            for count in (25, 125)
+            for sampling in ("spread", "random")
+        },
+        **{f"points{count}_second": ["WeakNetNoReconstruction"] for count in (25, 125)},
+        **{f"slices{count}": ["Stock"] for count in (25, 125)},
+    }.items()
+    for trainer in names
+]
+
+
+def main() -> None:
+    print_tables(run_rows([*SCORES, *DRAWINGS, *POINTS], parse(RunOptions, None, description=__doc__)).values())
+
+
+if __name__ == "__main__":
+    main()

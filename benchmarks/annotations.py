@@ -1,0 +1,193 @@
+"""The annotations that are trained on: how each becomes an nnU-Net data set, by commands, and what rows call it.
+
+Annotators are simulated from the labels of the training cases, always with the same seed, so that all trainers and
+seeds see the same annotation. The labels serve nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.runs import DataFolder, Row
+
+DRAWERS = "anna=typical ben=hasty"
+ANNA, BEN = "--positive anna=drawings/positive_anna", "--positive ben=drawings/positive_ben"
+NOT_ANNA = "--negative anna=drawings/negative_anna"
+SCRIBBLES = "--positive scribble=train/scribbles"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An annotation of the training cases.
+
+    Attributes:
+        title: In tables.
+        convert: Writes the raw data set of this name, unless it is there.
+        from_masks: The network also reads initial masks, and refines those of the held-out cases.
+    """
+
+    title: str
+    convert: Callable[[DataFolder, str], None]
+    from_masks: bool = False
+
+    def prepare(self, folder: DataFolder, name: str) -> None:
+        """Raw data set, plans and preprocessed data."""
+        self.convert(folder, name)
+        folder.plan(name)
+
+    def predict(self, folder: DataFolder, row: Row) -> str:
+        """Train a row and predict the held-out cases; returns the folder of the label maps."""
+        if not row.trainer:
+            return "held_out/initial_masks"
+        self.prepare(folder, row.annotation)
+        model = folder.train(row.annotation, row.trainer, row.seed)
+        if not self.from_masks:
+            if not (folder.folder / "imagesTs").exists():
+                folder.copy_as_channel_zero("held_out/images", "imagesTs")
+            return folder.predict(row.annotation, row.trainer, row.seed)
+        inputs = f"inputs_{row.annotation}"  # the same for all trainers
+        folder.make(
+            inputs,
+            f"nnunet_weak_prepare_inputs -i held_out/images --masks held_out/initial_masks -m {model} -o {inputs} "
+            f"-np {folder.processes}",
+        )
+        return folder.predict(row.annotation, row.trainer, row.seed, inputs)
+
+
+def full(folder: DataFolder, name: str) -> None:
+    """Dense labels, as stock nnU-Net takes them."""
+    folder.write_stock(name, "train/labels", {"background": 0, **_numbers(folder)})
+
+
+def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]:
+    """Initial masks with simulated quality scores."""
+
+    def convert(folder: DataFolder, name: str) -> None:
+        table, regions = f"scores_{name}.csv", folder.data.labels
+        folder.make(
+            table,
+            "nnunet_weak_simulate_scores --references train/labels --masks train/initial_masks --images train/images "
+            f"--classes {regions} --mm-per-point {mm_per_point} -o {table} -np {folder.processes}",
+        )
+        _convert(
+            folder,
+            name,
+            "scores",
+            f"--masks train/initial_masks --scores {table} --regions {regions} --prior {prior} --patients patients.csv",
+        )
+
+    return convert
+
+
+def drawings(*maps: str, options: str = "") -> Callable[[DataFolder, str], None]:
+    """Rough drawings of simulated annotators, or scribbles."""
+
+    def convert(folder: DataFolder, name: str) -> None:
+        if "drawings/" in " ".join(maps):
+            folder.make(
+                "drawings",
+                f"nnunet_weak_simulate_drawings --references train/labels --classes {folder.data.labels} -o drawings "
+                f"--negative --annotators {DRAWERS} -np {folder.processes}",
+            )
+        blank = len(folder.data.classes) + 1
+        labels = f"--labels background=0 {folder.data.labels} --blank {blank} --patients patients.csv"
+        _convert(folder, name, "drawings", f"{' '.join(maps)} {labels} {options}")
+
+    return convert
+
+
+def fused(source: str, method: str) -> Callable[[DataFolder, str], None]:
+    """The drawings of another data set as one label map."""
+
+    def convert(folder: DataFolder, name: str) -> None:
+        ANNOTATIONS[source].prepare(folder, source)
+        folder.make(
+            f"nnUNet_raw/{folder.dataset(name)}",
+            f"nnunet_weak_fuse -d {folder.number(source)} --method {method} -o {folder.number(name)} -n {name} "
+            f"-np {folder.processes}",
+        )
+
+    return convert
+
+
+def points(count: int, sampling: str, second_round: bool = False) -> Callable[[DataFolder, str], None]:
+    """Templates from so many simulated points on each object.
+
+    In a second round they follow the probabilities that a model of the first, with lambda = 0, has for the training
+    images.
+    """
+
+    def convert(folder: DataFolder, name: str) -> None:
+        clicks, options = f"points_{count}_{sampling}", ""
+        folder.make(
+            clicks,
+            f"nnunet_weak_simulate_points --references train/labels --classes {folder.data.labels} -n {count} "
+            f"--sampling {sampling} -o {clicks} -np {folder.processes}",
+        )
+        if second_round:
+            first, trainer = f"points{count}_{sampling}", "WeakNetNoReconstruction"
+            ANNOTATIONS[first].prepare(folder, first)
+            folder.train(first, trainer)
+            images = f"nnUNet_raw/{folder.dataset(first)}/imagesTr"
+            options = f"--follow-prediction {folder.predict(first, trainer, images=images, probabilities=True)}"
+        classes = " ".join(folder.data.classes)
+        _convert(folder, name, "points", f"--points {clicks} --classes {classes} {options}")
+
+    return convert
+
+
+def slices(effort: int) -> Callable[[DataFolder, str], None]:
+    """Dense labels of a few slices whose outlines are as long, in voxels, as so many points; the rest is ignored."""
+
+    def convert(folder: DataFolder, name: str) -> None:
+        drawn = f"slices_{effort}"
+        folder.make(
+            drawn,
+            f"nnunet_weak_simulate_slices --references train/labels --classes {folder.data.labels} --effort {effort} "
+            f"-o {drawn} -np {folder.processes}",
+        )
+        ignore = len(folder.data.classes) + 1
+        folder.write_stock(name, drawn, {"background": 0, **_numbers(folder), "ignore": ignore})
+
+    return convert
+
+
+ANNOTATIONS = {
+    "full": Annotation("all labels", full),
+    "scores": Annotation("initial masks and scores", scores("posterior", mm_per_point=0.5), from_masks=True),
+    "coarse": Annotation("rough drawings and negatives of one annotator", drawings(ANNA, NOT_ANNA)),
+    "coarse_walker": Annotation(
+        "the same and a random walker's map", drawings(ANNA, NOT_ANNA, options="--random-walker")
+    ),
+    "coarse_filled": Annotation("rough drawings filled by a random walker", fused("coarse", "random_walker")),
+    "two": Annotation("rough drawings of two annotators, one hasty", drawings(ANNA, BEN)),
+    "staple": Annotation("the same, fused by STAPLE", fused("two", "staple")),
+    "scribbles": Annotation("scribbles", drawings(SCRIBBLES)),
+    "scribbles_walker": Annotation(
+        "scribbles and a random walker's map", drawings(SCRIBBLES, options="--random-walker")
+    ),
+    "scribbles_filled": Annotation("scribbles filled by a random walker", fused("scribbles", "random_walker")),
+    **{
+        f"points{count}_{sampling}": Annotation(f"{count} {sampling} points", points(count, sampling))
+        for count in (25, 125)
+        for sampling in ("spread", "random")
+    },
+    **{
+        f"points{count}_second": Annotation(f"{count} spread points, second round", points(count, "spread", True))
+        for count in (25, 125)
+    },
+    **{f"slices{count}": Annotation(f"slices, effort of {count} points", slices(count)) for count in (25, 125)},
+}
+
+
+def _convert(folder: DataFolder, name: str, converter: str, options: str) -> None:
+    folder.make(
+        f"nnUNet_raw/{folder.dataset(name)}",
+        f"nnunet_weak_convert_{converter} --images train/images {options} --channel-names {folder.data.channel} "
+        f"-d {folder.number(name)} -n {name} -np {folder.processes}",
+    )
+
+
+def _numbers(folder: DataFolder) -> dict[str, int]:
+    return {name: number for number, name in enumerate(folder.data.classes, start=1)}
