@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 METHOD ?= score
+TASK ?= scores
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test test-fast lint clean
+.PHONY: help setup demo annotate test test-fast lint clean
 
 help:
 	@echo "make demo           train and evaluate on phantoms (METHOD=score)"
-	@echo "make test           all tests"
+	@echo "make annotate       score phantoms in the browser (TASK=scores, drawings or points)"
+	@echo "make test           all tests; those of the browser need a Chromium: apt-get install chromium"
 	@echo "make test-fast      without those that run nnU-Net's commands or take more than five seconds"
 	@echo "make lint           ruff and mypy"
 	@echo "make clean          remove environment and demo"
@@ -26,6 +28,12 @@ $(VENV)/.complete: pyproject.toml setup.py constraints.txt tools/cpu_torchvision
 
 demo: setup
 	$(BIN)/python examples/demo_$(METHOD).py --folder .demo/$(METHOD)
+
+.demo/annotate: | setup
+	$(BIN)/nnunet_weak_make_phantoms $@ --cases 6 --test-cases 0
+
+annotate: setup .demo/annotate
+	$(BIN)/nnunet_weak_annotate .demo/annotate --task $(TASK) --annotator me
 
 test: setup
 	$(BIN)/python -m pytest

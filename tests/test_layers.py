@@ -27,6 +27,7 @@ LAYERS = (
     ("trainers", "dataset_conversion"),
     ("cli",),
     ("training", "evaluation", "simulation"),
+    ("annotate",),
     ("scores", "drawings", "points"),
     ("networks", "losses", "transforms"),
     ("dataset",),

@@ -33,6 +33,7 @@ def propagate_random_walker(
     negative: Sequence[NDArray[np.integer]],
     num_classes: int,
     spacing_mm: Sequence[float],
+    axis: int | None = None,
 ) -> NDArray[Any]:
     """Fill the blank voxels of drawings.
 
@@ -46,12 +47,13 @@ def propagate_random_walker(
         negative: Negative maps, c + 1 = "not class c".
         num_classes: L, background included.
         spacing_mm: Voxel spacing (z, y, x).
+        axis: Axis across the slices, where it is known (default: `slice_axis`).
 
     Returns:
         A positive map; blank in slices with fewer than two classes and at voxels from which all classes are excluded.
     """
     drawn = majority_vote(positive, num_classes)
-    axis = slice_axis(drawn, spacing_mm)
+    axis = slice_axis(drawn, spacing_mm) if axis is None else axis
     in_plane = np.delete(spacing_mm, axis)
     image = np.moveaxis(np.stack(channels, axis=-1), axis, 0)
     result = np.moveaxis(drawn, axis, 0).copy()
