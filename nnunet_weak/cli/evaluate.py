@@ -101,6 +101,11 @@ class Options:
             problems.add("--patients", "is for the paired test, and there is no --baseline")
         if self.report and self.output is None:
             problems.add("--report", "needs --output FOLDER")
+        if self.output is not None:
+            inputs = (self.prediction, self.reference, *self.baselines.values())
+            for given in inputs:
+                if self.output.resolve() == given.resolve():
+                    problems.add(f"--output {self.output}", f"is the input {given}", "write somewhere else")
         if self.images is not None and not self.report:
             problems.add("--images", "needs --report")
         if self.images is not None and not self.images.is_dir():

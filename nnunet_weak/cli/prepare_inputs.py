@@ -25,6 +25,7 @@ from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.dataset.input_channels import read_first_channel, write_input_channels
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_file
+from nnunet_weak.images.outputs import check_place
 from nnunet_weak.images.read import list_images
 from nnunet_weak.options import RUN, option, parse, processes_option
 from nnunet_weak.parallel import run_cases
@@ -71,7 +72,10 @@ class Preparation:
     processes: int | None = processes_option()
 
     def __post_init__(self) -> None:
-        """Refuse a part that does not exist."""
+        """Refuse a part that does not exist, and an output among the inputs."""
+        problems = Problems()
+        check_place(self.output, (self.images, self.masks, self.prior_folder), f"--output {self.output}", problems)
+        problems.raise_if_any()
         if not 0 <= self.part_id < self.num_parts:
             raise InvalidInputError(f"--part_id {self.part_id}: parts are numbered from 0 to {self.num_parts - 1}")
 

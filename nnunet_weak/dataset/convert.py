@@ -21,6 +21,7 @@ from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_folder
 from nnunet_weak.images.integrity import sha256
+from nnunet_weak.images.outputs import check_place
 from nnunet_weak.options import record_of, shorten_path
 from nnunet_weak.parallel import run_cases
 
@@ -111,6 +112,10 @@ def write_raw_dataset(
         _report_splits(dataset, say)
         return dataset, [file for _, files in outcomes for file in files]
 
+    roots = {name: root for name, root in (input_roots or {}).items() if root is not None}
+    further = [path for path in further_inputs if path is not None]
+    if target is not None:
+        check_place(target, [*roots.values(), *further], "the new data set", problems)
     if target is None or problems:
         convert(None)
         say("Dry run: everything fits, nothing was written.")
@@ -122,8 +127,7 @@ def write_raw_dataset(
         dataset, files = convert(folder)
         if dataset.folder_name != target.name:
             raise InvalidInputError(f"{target}: the data set is called {dataset.folder_name}")
-        roots = {name: root for name, root in (input_roots or {}).items() if root is not None}
-        files += [_fingerprint(path) for path in further_inputs if path is not None]
+        files += [_fingerprint(path) for path in further]
         dataset.write_texts(folder, {_listed_name(path, roots): facts for path, facts in files})
     if replacing:
         _warn_of_old_preprocessing(target)

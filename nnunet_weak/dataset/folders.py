@@ -8,6 +8,9 @@ from pathlib import Path
 
 from nnunet_weak.errors import InvalidInputError, Problems
 
+CONVERSION_RECORD = "conversion.json"
+"""File in every raw data set of this package: how it was made."""
+
 _VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
@@ -52,7 +55,7 @@ def new_dataset_folder(dataset_id: int, name: str, *, overwrite: bool) -> Path:
 
     Raises:
         InvalidInputError: `nnUNet_raw` is not set, the number belongs to another name in any of nnU-Net's folders, or
-            the folder exists.
+            the folder exists and is not to be replaced, or was not made by a converter of this package.
     """
     problems = Problems()
     check_dataset_name(dataset_id, name, problems)
@@ -75,6 +78,12 @@ def new_dataset_folder(dataset_id: int, name: str, *, overwrite: bool) -> Path:
                 )
     if target.exists() and not overwrite:
         problems.add(str(target), "exists already", "choose another number or name, or replace it with --overwrite")
+    elif target.exists() and not (target / CONVERSION_RECORD).is_file():
+        problems.add(
+            str(target),
+            f"holds no {CONVERSION_RECORD}: no converter of this package made it, and --overwrite will not delete it",
+            "choose another number or name, or remove the folder yourself",
+        )
     problems.raise_if_any()
     return target
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from nnunet_weak import __version__
 from nnunet_weak.dataset.annotations import BLOCK, WeakAnnotations
-from nnunet_weak.dataset.folders import check_dataset_name
+from nnunet_weak.dataset.folders import CONVERSION_RECORD, check_dataset_name
 from nnunet_weak.dataset.splits import SPLIT_SEED, make_splits
 from nnunet_weak.errors import Problems
 from nnunet_weak.images.write import WRITABLE_ENDINGS
@@ -108,7 +108,7 @@ class RawDataset:
         contents: dict[str, object] = {
             "dataset.json": self.dataset_json(),
             "splits_final.json": self.splits(),
-            "conversion.json": {
+            CONVERSION_RECORD: {
                 "nnunet_weak": __version__,
                 "split_seed": self.split_seed,
                 **self.provenance,

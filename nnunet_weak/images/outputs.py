@@ -35,7 +35,7 @@ def check_output_folder(
     """
     problems = Problems()
     where = f"{option} {folder}"
-    _check_place(folder, inputs, where, problems)
+    check_place(folder, inputs, where, problems)
     above = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
     if not above.is_dir():
         problems.add(where, f"{above} is a file", "name a folder in a folder")
@@ -77,7 +77,7 @@ def check_output_file(
     """
     problems = Problems()
     where = f"{option} {path}"
-    _check_place(path, inputs, where, problems)
+    check_place(path, inputs, where, problems)
     if not path.absolute().parent.is_dir():
         problems.add(where, f"{path.absolute().parent}: no such folder", "make it, or correct the name")
     elif path.is_dir():
@@ -90,7 +90,15 @@ def check_output_file(
     problems.raise_if_any()
 
 
-def _check_place(target: Path, inputs: Iterable[Path | None], where: str, problems: Problems) -> None:
+def check_place(target: Path, inputs: Iterable[Path | None], where: str, problems: Problems) -> None:
+    """Check that a file or folder to be written neither is an input, nor holds one, nor lies in one.
+
+    Args:
+        target: What will be written.
+        inputs: Files and folders that the command reads; None is skipped.
+        where: The option that names the target, for messages.
+        problems: Takes what is wrong.
+    """
     target = target.resolve()
     for given in inputs:
         if given is None or not given.exists():

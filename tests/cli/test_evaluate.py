@@ -175,3 +175,9 @@ def test_patients(folders, capsys):
 def test_bad_options(folders, capsys, extra, said):
     assert run(folders, *extra) == 2
     assert said in capsys.readouterr().err
+
+
+def test_results_are_not_written_among_the_label_maps(folders, capsys):
+    before = sorted((folders / "moved").iterdir())
+    assert run(folders, "--output", folders / "moved") == 2
+    assert "is the input" in capsys.readouterr().err and sorted((folders / "moved").iterdir()) == before

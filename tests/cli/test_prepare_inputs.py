@@ -207,3 +207,12 @@ def test_priors_of_ones_own_are_asked_for(study: Path, capsys: pytest.CaptureFix
     assert "case 'case_1': no boundary prior" in capsys.readouterr().err
     os.rename("priors/other.nii.gz", "priors/case_1.nii.gz")
     assert run_prepare("--prior-folder", "priors") == 0
+
+
+@pytest.mark.parametrize("output", ["images", "images/new", "masks", "."])
+def test_an_output_among_the_inputs_is_refused(study: Path, output: str, capsys: pytest.CaptureFixture[str]):
+    assert run_convert("otsu", "--overwrite") == 0
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    assert run_prepare("-o", output) == 2
+    assert "write somewhere else" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in study.rglob("*") if path.is_file()} == before

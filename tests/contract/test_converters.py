@@ -69,3 +69,23 @@ def test_the_same_input_gives_the_same_bytes_and_only_overwrite_replaces(
     assert study.convert() == 2 and "exists already" in capsys.readouterr().err
     assert study.convert("--overwrite") == 0
     assert study.written() == first
+
+
+def test_overwrite_deletes_nothing_that_no_converter_made(study: AnyStudy, capsys: pytest.CaptureFixture[str]):
+    assert study.convert() == 0
+    (target,) = study.raw.iterdir()
+    (target / "conversion.json").unlink()
+    (target / "notes.txt").write_text("mine")
+    before = study.written()
+    assert study.convert("--overwrite") == 2
+    assert "holds no conversion.json" in capsys.readouterr().err and study.written() == before
+
+
+def test_images_inside_the_data_set_to_be_replaced_are_kept(study: AnyStudy, capsys: pytest.CaptureFixture[str]):
+    assert study.convert() == 0
+    (target,) = study.raw.iterdir()
+    images = target / "my_images"
+    (study.folder / "images").rename(images)
+    before = study.written()
+    assert study.convert("--overwrite", "--images", str(images)) == 2
+    assert f"holds the input {images}" in capsys.readouterr().err and study.written() == before

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from point_study import CENTRES, RADIUS, PointStudy, ball
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
@@ -132,37 +131,6 @@ def test_incomplete_cases_can_be_left_out(study: PointStudy, capsys):
     printed = capsys.readouterr().out
     assert "Left out case_0: no points" in printed and "Left out points case_7" in printed
     assert list(WeakAnnotations.read(study.raw).cases) == ["case_1"]
-
-
-def test_dry_run_fits_and_writes_nothing(study: PointStudy, capsys):
-    study.points("case_0.csv", "liver")
-    study.points("case_1.csv", "liver")
-    assert study.convert("--dry-run") == 0
-    assert "Look first at case_" in capsys.readouterr().out and list((study.folder / "raw").iterdir()) == []
-
-
-def test_a_further_channel_off_the_grid_is_named(study: PointStudy, capsys):
-    """Also where other cases have been written by then."""
-    for number in range(2):
-        study.points(f"case_{number}.csv", "liver")
-        first = study.folder / f"images/case_{number}.nii.gz"
-        image = sitk.ReadImage(str(first))
-        first.rename(study.folder / f"images/case_{number}_0000.nii.gz")
-        image.SetSpacing(image.GetSpacing() if number else (9, 9, 9))
-        sitk.WriteImage(image, str(study.folder / f"images/case_{number}_0001.nii.gz"))
-    assert study.convert() == 2
-    told = capsys.readouterr().err
-    assert told.count("case_0_0001.nii.gz: not on the grid of case_0") == 1 and "1 problem" in told
-
-
-def test_the_same_input_gives_the_same_bytes(study: PointStudy):
-    study.points("case_0.csv", "liver")
-    study.points("case_1.csv", "liver")
-    content = []
-    for _ in range(2):
-        assert study.convert("--overwrite") == 0
-        content.append({p.relative_to(study.raw): p.read_bytes() for p in study.raw.rglob("*") if p.is_file()})
-    assert content[0] == content[1]
 
 
 def test_help_teaches(capsys):
