@@ -50,7 +50,7 @@ def main() -> None:
         model, output = folder.train("planted", trainer), f"annotators/{trainer}"
         folder.make(
             f"{output}/annotators.png",
-            f"nnunet_weak_report_annotators {model} -f {FOLD} -device {options.device} -o {output}",
+            f"nnunet_weak_report_annotators -m {model} -f {FOLD} -device {options.device} -o {output}",
         )
         print_recovery(planted / "truth.json", folder.folder / output / "annotators.json")
 
