@@ -322,4 +322,7 @@ def _distributed_training(rank: int, store: str, initialise: dict, full: dict, w
         "parameters": [parameter.detach() for parameter in trainer.network.parameters()],
     }
     torch.save(result, os.path.join(folder, f"rank{rank}.pth"))
+    dist.barrier()
     dist.destroy_process_group()
+    # Without this the destructors of gloo and DDP run after the group's end, where they have waited for ever.
+    os._exit(0)
