@@ -117,7 +117,7 @@ def test_an_image_that_cannot_be_read_is_skipped_with_the_reason(folder, image, 
         page.locator("#title", has_text="case_b").wait_for(timeout=30_000)
         assert "case_a was skipped" in page.locator("#hint").inner_text()
         page.locator("#nav [data-screen='queue']").click()
-        assert "case_a.nii.gz" in page.locator("tr[data-case='case_a']").inner_text()
+        page.locator("tr[data-case='case_a']", has_text="case_a.nii.gz").wait_for()
 
 
 def test_sixty_strokes_are_taken_back_and_brought_again(folder, image, page):
