@@ -11,6 +11,7 @@ from nnunet_weak.annotate.files import now, replaced
 from nnunet_weak.annotate.states import CaseState, StateFolder
 from nnunet_weak.annotate.study import Study
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.tables import safe_cell
 
 COLUMNS = ("case", "region", "quality", "error", "rater", "seconds", "comment", "mask_sha256", "saved_at")
 ERRORS = ("under", "over", "both", "none")
@@ -81,7 +82,7 @@ def _rows(states: StateFolder, study: Study, hashes: Mapping[str, Mapping[str, s
                     entry["error"] if judged else "",
                     rater,
                     entry["seconds"],
-                    entry["comment"],
+                    safe_cell(entry["comment"]),  # names stay as they are: the converter matches them
                     entry["mask_sha256"],
                     entry["saved_at"],
                 ]

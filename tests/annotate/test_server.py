@@ -308,6 +308,11 @@ def test_the_table_has_all_raters_and_is_read_by_the_converter(folder):
     assert table.scores["case_a"]["region_1"].quality == 3 and table.scores["case_a"]["region_1"].raters == 2
 
 
+def test_a_comment_is_no_formula_in_a_spreadsheet(client, folder):
+    assert client.score("case_a", 0, comment="=1+1")[0] == 200
+    assert ",'=1+1," in (folder / "annotation" / "scores.csv").read_text(encoding="utf-8")
+
+
 def test_raters_do_not_see_each_other(folder):
     with served(folder, "scores", "ben") as server:
         Client(server).save("case_a", 0, {"regions": {}}, done=True)
