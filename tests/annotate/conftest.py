@@ -8,11 +8,13 @@ from annotation_person import find_chromium
 FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before slow tests are deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # A browser that draws in software on a busy machine answers late now and then.
     for item in items:
         if "page" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.flaky(reruns=2))
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
