@@ -75,9 +75,9 @@ class Preparation:
         """Refuse a part that does not exist, and an output among the inputs."""
         problems = Problems()
         check_place(self.output, (self.images, self.masks, self.prior_folder), f"--output {self.output}", problems)
-        problems.raise_if_any()
         if not 0 <= self.part_id < self.num_parts:
-            raise InvalidInputError(f"--part_id {self.part_id}: parts are numbered from 0 to {self.num_parts - 1}")
+            problems.add(f"--part_id {self.part_id}", f"parts are numbered from 0 to {self.num_parts - 1}")
+        problems.raise_if_any()
 
 
 @dataclass(frozen=True)
