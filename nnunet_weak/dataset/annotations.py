@@ -25,7 +25,6 @@ A mask channel belongs to the region of the same name, and region k of the list 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -33,10 +32,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.json_files import load_json
 from nnunet_weak.priors import PriorOptions
 
 BLOCK = "nnunet_weak"
 SCHEMA_VERSION = 1
+_MOST_BYTES = 1 << 30  # scores of every region of a hundred thousand cases
+
 METHODS = ("score", "refineseg", "weaknet")
 MAP_KINDS = ("positive", "negative")
 BEST_QUALITY = 5.0
@@ -170,11 +172,7 @@ class WeakAnnotations:
         path = Path(folder) / "dataset.json"
         if not path.is_file():
             raise InvalidInputError(f"{path}: no such file (remedy: name a data set or model folder of nnU-Net)")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InvalidInputError(f"{path}: not valid JSON ({error})") from error
-        return cls.from_dataset_json(content, str(path))
+        return cls.from_dataset_json(load_json(path, _MOST_BYTES), str(path))
 
 
 def error_name(error: ErrorType | int) -> str:
