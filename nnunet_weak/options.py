@@ -15,12 +15,12 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, field, fields
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from nnunet_weak.errors import InvalidInputError, Problems
 
@@ -149,7 +149,64 @@ def parse(kind: type[Options], argv: Sequence[str] | None, **parser: Any) -> Opt
     Raises:
         InvalidInputError: All values that `read` functions refuse, or what the dataclass itself refuses.
     """
-    given = vars(parser_of(kind, **parser).parse_args(argv))
+    return _read(kind, parser_of(kind, **parser), argv)
+
+
+def arguments_of(kind: type, values: Mapping[str, Any]) -> list[str]:
+    """Write the values of fields, as given in Python, as the arguments of a command line.
+
+    Mappings become `NAME=VALUE` texts, several values of a name are joined by commas, and fields that are None are left
+    out.
+
+    Raises:
+        InvalidInputError: Names that are no fields.
+    """
+    actions = {action.dest: action for action in parser_of(kind)._actions if action.dest != "help"}
+    unknown = sorted(set(values) - set(actions))
+    if unknown:
+        raise InvalidInputError(f"no such options: {', '.join(unknown)} (allowed are {', '.join(actions)})")
+    arguments: list[str] = []
+    for name, value in values.items():
+        action = actions[name]
+        flag = next(text for text in action.option_strings if text.startswith("--"))
+        texts = [] if value is None else texts_of(value)
+        if action.nargs == 0:
+            arguments += [flag] if bool(value) == action.const and value is not None else []
+        elif isinstance(action, argparse._AppendAction):
+            arguments += [f"{flag}={text}" for text in texts]
+        elif action.nargs is None:
+            arguments += [f"{flag}={','.join(texts)}"] if texts else []
+        else:
+            arguments += [flag, *texts] if texts else []
+    return arguments
+
+
+def options_from(kind: type[Options], prog: str, values: Mapping[str, Any]) -> tuple[Options, list[str]]:
+    """Read values given in Python as the command of the same options would read them.
+
+    Args:
+        kind: The options dataclass.
+        prog: Name of the command, for messages.
+        values: Values of fields, see `arguments_of`.
+
+    Returns:
+        The options, and the command line that says the same.
+
+    Raises:
+        InvalidInputError: What the command would refuse.
+    """
+    arguments = arguments_of(kind, values)
+
+    def refuse(message: str) -> NoReturn:
+        raise InvalidInputError(f"{prog}: {message}")
+
+    parser = parser_of(kind, prog=prog)
+    parser.error = refuse  # type: ignore[method-assign]  # argparse's own ends the process
+    return _read(kind, parser, arguments), [prog, *arguments]
+
+
+def _read(kind: type[Options], parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> Options:
+    given = vars(parser.parse_args(argv))
     problems = Problems()
     for entry in fields(kind):  # type: ignore[arg-type]
         if entry.name in given:
@@ -198,6 +255,15 @@ def read_assignments(option_name: str, texts: Sequence[str], form: str) -> dict[
             found[name] = value
     problems.raise_if_any()
     return found
+
+
+def texts_of(value: Any) -> list[str]:
+    """The texts that stand on a command line for a value given in Python, see `arguments_of`."""
+    if isinstance(value, Mapping):
+        return [f"{name}={','.join(texts_of(entry))}" if entry != "" else str(name) for name, entry in value.items()]
+    if isinstance(value, (str, os.PathLike)) or not isinstance(value, Iterable):
+        return [os.fspath(value) if isinstance(value, os.PathLike) else str(value)]
+    return [text for entry in value for text in texts_of(entry)]
 
 
 def _settings_of(annotation: Any, default: Any, read: object) -> dict[str, Any]:

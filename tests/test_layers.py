@@ -23,7 +23,7 @@ FOLDERS = {
 
 # From the top; a folder or loose module of the package stands in one layer.
 LAYERS = (
-    ("trainer_shims",),
+    ("trainer_shims", "api"),
     ("trainers", "dataset_conversion"),
     ("cli",),
     ("training", "evaluation", "simulation"),
@@ -167,7 +167,8 @@ print(json.dumps(sorted(set(sys.modules) - before - {{"json"}})))
     assert IMPORTS[PACKAGE] == set() and IMPORTS[f"{PACKAGE}._autoload"] == set()
     imported = [node for node in ast.walk(ast.parse(MODULES[f"{PACKAGE}._autoload"].read_text())) if is_import(node)]
     assert [ast.unparse(node) for node in imported] == ["import os"]
-    assert not any(is_import(node) for node in ast.walk(ast.parse(MODULES[PACKAGE].read_text())))
+    # Its public names are imported when they are asked for.
+    assert not any(is_import(node) for node in ast.parse(MODULES[PACKAGE].read_text()).body)
 
 
 def is_import(node: ast.AST) -> bool:
