@@ -2,38 +2,48 @@
 
 Regions, their order and the boundary prior come from the `dataset.json` of the model folder, and the channels are
 written by the function that the converter uses. Cases are independent: the command can be interrupted and run again,
-and split over machines.
+and split over machines. A case is complete if its channels, its files and the options are those of its record.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from nnunet_weak import __version__
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset.case_files import CaseFiles, channel_file_name
+from nnunet_weak.dataset.case_record import NOT_MADE_BEFORE, CaseRecord
+from nnunet_weak.dataset.convert import files_in
+from nnunet_weak.dataset.dataset_json import read_stock_entries
 from nnunet_weak.dataset.find_cases import CaseLayout, discover_cases
 from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.dataset.input_channels import read_first_channel, write_input_channels
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.atomic import atomic_file
+from nnunet_weak.images.atomic import atomic_file, scratch_folder
+from nnunet_weak.images.integrity import fingerprint
+from nnunet_weak.images.json_files import load_json
 from nnunet_weak.images.outputs import check_place
-from nnunet_weak.images.read import list_images
+from nnunet_weak.images.read import list_images, read_case_image
 from nnunet_weak.options import RUN, option, parse, processes_option
 from nnunet_weak.parallel import run_cases
 from nnunet_weak.scores.cases import ScoreCase
 from nnunet_weak.scores.initial_masks import find_initial_masks, read_initial_mask
 from nnunet_weak.scores.regions import RegionSource, parse_regions
 
+logger = logging.getLogger(__name__)
+
 _RECORD = "prepared.json"
+_CASE_RECORDS = "prepared"
+"""Folder of the records of single cases, which nnU-Net does not look into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +106,8 @@ def prepare(options: Preparation) -> tuple[int, int]:
         How many cases were written, and how many were complete before.
 
     Raises:
-        InvalidInputError: Everything that is wrong with the inputs, in one list.
+        InvalidInputError: Everything that is wrong with the inputs, in one list. Cases without a problem are written,
+            earlier channels of cases with one are removed.
         OSError: A file cannot be written; complete files stay.
     """
     network = _read_network(options)
@@ -104,15 +115,18 @@ def prepare(options: Preparation) -> tuple[int, int]:
     options.output.mkdir(parents=True, exist_ok=True)
     _write_record(options, network.annotations)
     problems = Problems()
-    outcomes = run_cases(
+    reasons = run_cases(
         partial(_prepare_case, options, network),
         {case.name: case for case in cases[options.part_id :: options.num_parts]},
         problems,
         processes=options.processes,
         description="Preparing",
     )
-    written = sum(outcomes.values())
-    complete = len(outcomes) - written
+    for name, reason in reasons.items():
+        if reason not in (None, NOT_MADE_BEFORE):
+            logger.warning("%s was made again: %s", name, reason)
+    complete = sum(reason is None for reason in reasons.values())
+    written = len(reasons) - complete
     problems.raise_if_any(f"{written} cases were written, {complete} were complete before")
     return written, complete
 
@@ -124,8 +138,9 @@ example: refine TotalSegmentator's masks of new CTs
   nnUNetv2_predict -i imagesTs -o refined -d 511 -c 3d_fullres -f 0 -tr nnUNetTrainerSCORE
 
 Masks are read as at training; --regions says where the regions are if they are stored in another way. Cases that are
-complete are skipped, so an interrupted run can be repeated. On two machines: --num_parts 2 --part_id 0 and --num_parts
-2 --part_id 1.
+complete are skipped, so an interrupted run can be repeated; a case is made again if its channels, images, masks or
+options have changed since (sizes and SHA-256 sums are in imagesTs/prepared).
+On two machines: --num_parts 2 --part_id 0 and --num_parts 2 --part_id 1.
 """
 
 
@@ -163,8 +178,7 @@ def _read_network(options: Preparation) -> _Network:
             f"--regions {' '.join(region.name for region in regions)}: the network was trained with the regions "
             f"{', '.join(names)} (remedy: name these, in this order)"
         )
-    file_ending = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
-    return _Network(annotations, regions, file_ending)
+    return _Network(annotations, regions, read_stock_entries(folder).file_ending)
 
 
 def _find_cases(options: Preparation, network: _Network) -> list[ScoreCase]:
@@ -195,47 +209,82 @@ def _find_cases(options: Preparation, network: _Network) -> list[ScoreCase]:
     return [ScoreCase(case, tuple(paths), masks[case], priors.get(case)) for case, paths in sorted(found.items())]
 
 
-def _prepare_case(options: Preparation, network: _Network, case: ScoreCase) -> bool:
-    """Write the files of a case; False if they are complete."""
+def _prepare_case(options: Preparation, network: _Network, case: ScoreCase) -> str | None:
+    """Write the files of a case, and why; None if they are complete."""
     layout, prior = network.annotations.channels, network.annotations.prior
     names = [channel_file_name(case.name, channel, network.file_ending) for channel in range(layout.count)]
-    if not options.overwrite and _is_complete(case, [options.output / name for name in names]):
-        return False
+    record = CaseRecord(
+        options.output / _CASE_RECORDS / f"{case.name}.json",
+        _settings_of(options, network),
+        files_in([*case.images, case.mask, case.prior_file]),
+        [options.output / name for name in names],
+    )
+    reason = "--overwrite" if options.overwrite else record.difference()
+    if reason is None:
+        return None
+    inputs = record.describe_inputs()
     # A folder of its own, because nnU-Net takes every file of the output folder for a case, hidden ones too.
-    partial_folder = options.output / f".partial-{case.name}"
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    try:
-        image = read_first_channel(case.images)
-        mask = read_initial_mask(case.mask, network.regions, image, other_labels=options.other_labels).label_map
-        files = CaseFiles(partial_folder, case.name, network.file_ending, image, images="")
-        write_input_channels(files, case.images, mask, layout, prior if layout.prior else None, case.prior_file)
-        for name in names:
-            os.replace(partial_folder / name, options.output / name)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-    return True
+    with scratch_folder(options.output / case.name) as folder:
+        try:
+            image = read_first_channel(case.images)
+            mask = read_initial_mask(case.mask, network.regions, image, other_labels=options.other_labels).label_map
+            files = CaseFiles(folder, case.name, network.file_ending, image, images="")
+            write_input_channels(files, case.images, mask, layout, prior if layout.prior else None, case.prior_file)
+        except InvalidInputError:
+            if record.remove_outputs():
+                logger.warning("%s: the channels of an earlier run are removed, they no longer fit.", case.name)
+            raise
+        if not options.overwrite and not record.path.is_file():
+            _check_unrecorded(record.outputs, folder)
+        record.write(inputs, folder)
+        for path in record.outputs:
+            os.replace(folder / path.name, path)
+    return reason
 
 
-def _is_complete(case: ScoreCase, targets: Sequence[Path]) -> bool:
-    """Whether all files exist and are newer than their sources."""
-    if not all(target.is_file() for target in targets):
-        return False
-    sources = [*case.images, case.mask, *([case.prior_file] if case.prior_file else [])]
-    files = [path for source in sources for path in (source.iterdir() if source.is_dir() else (source,))]
-    return max(path.stat().st_mtime for path in files) <= min(target.stat().st_mtime for target in targets)
+def _settings_of(options: Preparation, network: _Network) -> dict[str, Any]:
+    """Everything beside its files that decides what the channels of a case hold."""
+    return {
+        "version": __version__,
+        **_block_settings(network.annotations),
+        "regions": [asdict(region) for region in network.regions],
+        "other_labels": options.other_labels,
+    }
+
+
+def _check_unrecorded(paths: Sequence[Path], new_folder: Path) -> None:
+    """Refuse to replace files that this command may not have made, unless they are as the new ones, or damaged.
+
+    Raises:
+        InvalidInputError: All such files.
+    """
+    problems = Problems()
+    for path in filter(Path.is_file, paths):
+        if fingerprint(path) == fingerprint(new_folder / path.name):
+            continue
+        try:
+            read_case_image(path)
+        except InvalidInputError:
+            continue
+        problems.add(
+            str(path),
+            f"is another image than this command would write, and no record in {_CASE_RECORDS}/ says that it made it",
+            "choose another folder, or replace the file with --overwrite",
+        )
+    problems.raise_if_any()
+
+
+def _block_settings(annotations: WeakAnnotations) -> dict[str, Any]:
+    block = annotations.to_json(with_cases=False)
+    return {key: block[key] for key in ("channels", "prior") if key in block}
 
 
 def _write_record(options: Preparation, annotations: WeakAnnotations) -> None:
     """Record the network for which the folder's files are made, and refuse to mix files made for different networks."""
-    block = annotations.to_json(with_cases=False)
-    settings = {key: block[key] for key in ("channels", "prior") if key in block}
+    settings = _block_settings(annotations)
     path = options.output / _RECORD
     if path.is_file() and not options.overwrite:
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InvalidInputError(f"{path}: not valid JSON ({error}) (remedy: delete it)") from error
-        if earlier != settings:
+        if load_json(path) != settings:
             raise InvalidInputError(
                 f"{options.output}: holds files that were prepared for a network with other regions or another prior "
                 "(remedy: choose another folder, or --overwrite)"

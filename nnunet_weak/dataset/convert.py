@@ -20,7 +20,7 @@ from nnunet_weak.dataset.options import ConversionOptions
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_folder
-from nnunet_weak.images.integrity import sha256
+from nnunet_weak.images.integrity import fingerprint
 from nnunet_weak.images.outputs import check_place
 from nnunet_weak.options import record_of, shorten_path
 from nnunet_weak.parallel import run_cases
@@ -127,7 +127,7 @@ def write_raw_dataset(
         dataset, files = convert(folder)
         if dataset.folder_name != target.name:
             raise InvalidInputError(f"{target}: the data set is called {dataset.folder_name}")
-        files += [_fingerprint(path) for path in further]
+        files += [(path, fingerprint(path)) for path in further]
         dataset.write_texts(folder, {_listed_name(path, roots): facts for path, facts in files})
     if replacing:
         _warn_of_old_preprocessing(target)
@@ -184,11 +184,7 @@ def _convert_case(
         if failed is not None:
             failed.touch()
         raise
-    return case, [] if failed is None or failed.exists() else [_fingerprint(path) for path in case.inputs]
-
-
-def _fingerprint(path: Path) -> _InputFile:
-    return path, {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
+    return case, [] if failed is None or failed.exists() else [(path, fingerprint(path)) for path in case.inputs]
 
 
 def _listed_name(path: Path, roots: Mapping[str, Path]) -> str:

@@ -66,6 +66,19 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Create an empty folder beside `target`, for files that are moved away one by one; it is removed at the end."""
+    target = target.absolute()
+    _remove_leftovers(target)
+    partial = _temporary("partial", target)
+    try:
+        partial.mkdir()
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
 def removed_on_failure(path: Path) -> Iterator[None]:
     """Remove a file if the block that writes it raises; for files in an `atomic_folder`."""
     try:

@@ -96,6 +96,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 sum of a file, as JSON."""
+    return {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
 def _nifti_voxels(path: Path) -> _Voxels | None:
     if not path.name.lower().endswith(_NIFTI_ENDINGS):
         return None

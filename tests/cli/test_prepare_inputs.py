@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,14 +100,95 @@ def test_complete_cases_are_skipped_and_others_finished(study: Path, capsys: pyt
     assert "3 cases written" in capsys.readouterr().out
 
 
-def test_a_case_is_written_again_if_its_mask_changed(study: Path, capsys: pytest.CaptureFixture[str]):
-    assert run_prepare() == 0
+def truncate_a_channel() -> None:
+    os.truncate("imagesTs/case_1_0003.nii.gz", 100)
+
+
+def flip_a_byte() -> None:
+    content = bytearray(Path("imagesTs/case_1_0001.nii.gz").read_bytes())
+    content[-9] ^= 1
+    Path("imagesTs/case_1_0001.nii.gz").write_bytes(content)
+
+
+def empty_the_mask() -> None:
+    """Under the old time, as a copy from another disk has it."""
+    before = Path("masks/case_1.nii.gz").stat()
     sitk.WriteImage(sitk.ReadImage("masks/case_1.nii.gz") * 0, "masks/case_1.nii.gz")
-    later = Path("imagesTs/case_1_0000.nii.gz").stat().st_mtime + 10
-    os.utime("masks/case_1.nii.gz", (later, later))
+    os.utime("masks/case_1.nii.gz", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def brighten_the_image() -> None:
+    sitk.WriteImage(sitk.ReadImage("images/case_1.nii.gz") + 1, "images/case_1.nii.gz")
+
+
+def damage_the_record() -> None:
+    Path("imagesTs/prepared/case_1.json").write_text('{"settings"')
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (truncate_a_channel, "case_1_0003.nii.gz has changed"),
+        (flip_a_byte, "case_1_0001.nii.gz has changed"),
+        (empty_the_mask, "case_1.nii.gz has changed"),
+        (brighten_the_image, "case_1.nii.gz has changed"),
+        (damage_the_record, "its record case_1.json is damaged"),
+    ],
+)
+def test_a_case_is_made_again_if_anything_changed(
+    study: Path, change: Callable[[], None], reason: str, capsys: pytest.CaptureFixture[str], caplog
+):
     assert run_prepare() == 0
-    assert "1 cases written" in capsys.readouterr().out
-    assert not sitk.GetArrayFromImage(sitk.ReadImage("imagesTs/case_1_0001.nii.gz")).any()
+    untouched = Path("imagesTs/case_0_0000.nii.gz").stat().st_mtime_ns
+    change()
+    assert run_prepare() == 0
+    assert "1 cases written to imagesTs, 2 were complete before" in capsys.readouterr().out
+    assert f"case_1 was made again: {reason}" in caplog.text
+    assert Path("imagesTs/case_0_0000.nii.gz").stat().st_mtime_ns == untouched
+    assert run_prepare("-o", "other") == 0
+    assert prepared() == prepared("other")
+
+
+def test_cases_are_made_again_with_other_options(study: Path, capsys: pytest.CaptureFixture[str], caplog):
+    assert run_prepare() == 0
+    assert run_prepare("--regions", "head=7", "shaft=4") == 0
+    assert "3 cases written" in capsys.readouterr().out
+    assert "case_2 was made again: made with other options" in caplog.text
+
+
+def test_channels_that_no_longer_fit_do_not_stay(study: Path, capsys: pytest.CaptureFixture[str], caplog):
+    assert run_prepare() == 0
+    sitk.WriteImage(sitk.ReadImage("masks/case_1.nii.gz")[1:], "masks/case_1.nii.gz")
+    assert run_prepare() == 2
+    assert "masks/case_1.nii.gz" in capsys.readouterr().err and "case_1: the channels of an earlier run" in caplog.text
+    assert {name[:6] for name in prepared()} == {"case_0", "case_2"}
+    assert sorted(os.listdir("imagesTs/prepared")) == ["case_0.json", "case_2.json"]
+
+
+def test_images_of_others_are_not_replaced(study: Path, capsys: pytest.CaptureFixture[str]):
+    Path("imagesTs").mkdir()
+    for number in range(2):  # the first as this command would write it, the second an image of somebody else
+        image = sitk.ReadImage(f"images/case_{number}.nii.gz") + number
+        sitk.WriteImage(image, f"imagesTs/case_{number}_0000.nii.gz")
+    Path("imagesTs/case_0_0000.nii.gz").write_bytes(Path("images/case_0.nii.gz").read_bytes())
+    Path("imagesTs/case_2_0000.nii.gz").write_bytes(b"a damaged file")
+    theirs = Path("imagesTs/case_1_0000.nii.gz").read_bytes()
+    assert run_prepare() == 2
+    assert "case_1_0000.nii.gz: is another image" in capsys.readouterr().err
+    assert Path("imagesTs/case_1_0000.nii.gz").read_bytes() == theirs
+    assert {name[:6] for name in prepared()} == {"case_0", "case_1", "case_2"}
+    assert run_prepare("--overwrite") == 0
+
+
+def test_what_a_killed_run_left_is_made_again(study: Path, caplog: pytest.LogCaptureFixture):
+    assert run_prepare() == 0
+    expected = prepared()
+    leftover = Path(f"imagesTs/.partial-999999999@{platform.node()}-case_1")
+    leftover.mkdir()
+    os.rename("imagesTs/case_1_0000.nii.gz", leftover / "case_1_0000.nii.gz")
+    assert run_prepare() == 0
+    assert prepared() == expected and not leftover.exists()
+    assert "was left by a run that was killed" in caplog.text
 
 
 def test_parts_make_the_whole(study: Path):
@@ -136,7 +219,7 @@ def test_an_interrupted_run_leaves_complete_cases_and_can_be_repeated(
         patched.setattr(volume_files, "_stream", fails_in_the_second_case)
         assert run_prepare() == code
     assert {name[:6] for name in prepared()} == {"case_0"}
-    assert sorted(os.listdir("imagesTs"))[-1] == "prepared.json" and not list(Path("imagesTs").glob(".*"))
+    assert not list(Path("imagesTs").glob(".*")) and os.listdir("imagesTs/prepared") == ["case_0.json"]
     assert run_prepare() == 0
     assert run_prepare("-o", "other") == 0
     assert prepared() == prepared("other")
