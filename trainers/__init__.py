@@ -22,6 +22,7 @@ from nnunet_weak.trainers.score_ablations import (
 )
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction
+from nnunet_weak.trainers.weighted import nnUNetTrainerWeighted
 
 __all__ = [
     "nnUNetTrainerRefineSeg",
@@ -43,4 +44,5 @@ __all__ = [
     "nnUNetTrainerSCOREPlus",
     "nnUNetTrainerWeakNet",
     "nnUNetTrainerWeakNetNoReconstruction",
+    "nnUNetTrainerWeighted",
 ]

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Options,
         argv,
         prog="nnunet_weak_preprocess_annotations",
-        description="Preprocess the annotation maps of a RefineSeg data set: transposed, cropped and resampled as "
+        description="Preprocess the annotation maps of a data set (drawings, weights): transposed, cropped and resampled as "
         "nnU-Net does with label maps.",
         epilog=_EPILOG,
     )

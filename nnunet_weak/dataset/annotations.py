@@ -6,12 +6,13 @@ set. It holds numbers and names only; everything voxel-wise lies in image files.
 ```json
 "nnunet_weak": {
     "schema_version": 1,
-    "method": "score",                                     "score", "refineseg" or "weaknet"
+    "method": "score",                                     "score", "refineseg", "weaknet" or "weighted"
     "channels": {"images": 1, "masks": ["head", "shaft"], "prior": true},
     "mask_sources": {"head": "1", "shaft": "2,3"},         labels or files of the mask behind each region (SCORE)
     "prior": {"kind": "otsu", "upper_percentile": 99.5},   how the prior channel was made (SCORE)
     "left_right_axis": 0,                                  image axis (x, y, z = 0, 1, 2) that runs left-right, or null
-    "maps": {"anna": "positive", "anna_not": "negative"},  further annotation maps (RefineSeg)
+    "maps": {"anna": "positive", "anna_not": "negative"},  further annotation maps (RefineSeg); or "weights"
+    "class_weights": {"shaft": 2.0},                       factor of classes in the cross-entropy (weighted)
     "cases": {
         "case_01": {"scores": {"head": {"quality": 3.5, "error": "under"}}},
         "case_02": {"maps": ["anna", "anna_not"]},
@@ -25,6 +26,7 @@ A mask channel belongs to the region of the same name, and region k of the list 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -39,10 +41,22 @@ BLOCK = "nnunet_weak"
 SCHEMA_VERSION = 1
 _MOST_BYTES = 1 << 30  # scores of every region of a hundred thousand cases
 
-METHODS = ("score", "refineseg", "weaknet")
+METHODS = ("score", "refineseg", "weaknet", "weighted")
 MAP_KINDS = ("positive", "negative")
+"""Kinds of drawings; a further map may hold weights."""
+_ALL_MAP_KINDS = (*MAP_KINDS, "weights")
 BEST_QUALITY = 5.0
-_KEYS = ("schema_version", "method", "channels", "mask_sources", "prior", "left_right_axis", "maps", "cases")
+_KEYS = (
+    "schema_version",
+    "method",
+    "channels",
+    "mask_sources",
+    "prior",
+    "left_right_axis",
+    "maps",
+    "class_weights",
+    "cases",
+)
 
 
 class ErrorType(IntEnum):
@@ -117,13 +131,14 @@ class ChannelLayout:
 class WeakAnnotations:
     """The parsed block. See the module's docstring for the fields."""
 
-    method: Literal["score", "refineseg", "weaknet"]
+    method: Literal["score", "refineseg", "weaknet", "weighted"]
     channels: ChannelLayout
     cases: Mapping[str, CaseAnnotation] = field(default_factory=dict, repr=False)
     prior: PriorOptions | None = None
     left_right_axis: int | None = None
     maps: Mapping[str, str] = field(default_factory=dict)
     mask_sources: Mapping[str, str] = field(default_factory=dict)
+    class_weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fully_annotated_cases(self) -> tuple[str, ...]:
@@ -137,6 +152,7 @@ class WeakAnnotations:
             "mask_sources": dict(self.mask_sources),
             "prior": self.prior.to_json() if self.prior is not None else {},
             "maps": dict(self.maps),
+            "class_weights": dict(self.class_weights),
         }
         return {
             "schema_version": SCHEMA_VERSION,
@@ -220,7 +236,11 @@ def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotation
         _expect(isinstance(mask, str), mask, "a text such as '3' or 'rib_*'", f"{root}.mask_sources.{name}", problems)
     maps = _object(block.get("maps", {}), None, f"{root}.maps", problems)
     for name, kind in maps.items():
-        _expect(kind in MAP_KINDS, kind, f"one of {', '.join(MAP_KINDS)}", f"{root}.maps.{name}", problems)
+        _expect(kind in _ALL_MAP_KINDS, kind, f"one of {', '.join(_ALL_MAP_KINDS)}", f"{root}.maps.{name}", problems)
+    weights = _object(block.get("class_weights", {}), tuple(labels), f"{root}.class_weights", problems)
+    for name, weight in weights.items():
+        valid = type(weight) in (int, float) and 0 <= weight < math.inf
+        _expect(valid, weight, "a number from 0", f"{root}.class_weights.{name}", problems)
     prior = block.get("prior")
     if prior is not None:
         prior = problems.attempt(PriorOptions.from_json, prior, f"{root}.prior")
@@ -229,7 +249,16 @@ def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotation
         for name, entry in _object(block.get("cases", {}), None, f"{root}.cases", problems).items()
     }
     problems.raise_if_any(source)
-    return WeakAnnotations(method, channels, cases, prior, axis, dict(maps), dict(sources))  # type: ignore[arg-type]
+    return WeakAnnotations(
+        method,  # type: ignore[arg-type]
+        channels,
+        cases,
+        prior,
+        axis,
+        dict(maps),
+        dict(sources),
+        dict(weights),
+    )
 
 
 def _parse_channels(entry: Any, labels: Mapping[str, Any], where: str, problems: Problems) -> ChannelLayout:
