@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Options,
         argv,
         prog="nnunet_weak_preprocess_annotations",
-        description="Preprocess the annotation maps of a data set (drawings, weights): transposed, cropped and resampled as "
-        "nnU-Net does with label maps.",
+        description="Preprocess the annotation maps of a data set, drawings or weights: transposed, cropped and "
+        "resampled as nnU-Net does with label maps.",
         epilog=_EPILOG,
     )
     for dataset in options.dataset_id:
