@@ -23,7 +23,7 @@ FOLDERS = {
 
 # From the top; a folder or loose module of the package stands in one layer.
 LAYERS = (
-    ("trainer_shims", "api"),
+    ("trainer_shims", "api", "front_door"),
     ("trainers", "dataset_conversion"),
     ("cli",),
     ("training", "evaluation", "simulation"),

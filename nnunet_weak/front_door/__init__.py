@@ -1,0 +1,1 @@
+"""One command that lists the others and checks the installation."""
