@@ -18,6 +18,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "nnunet_weak_convert_scores": "from automatic masks and quality scores (SCORE)",
         "nnunet_weak_convert_drawings": "from rough drawings (RefineSeg)",
         "nnunet_weak_convert_points": "from surface points (Weak-Net)",
+        "nnunet_weak_add_weights": "ordinary data sets: class and voxel weights for nnUNetTrainerWeighted",
         "nnunet_weak_fuse": "from several annotators' drawings, fused to one label map",
         "nnunet_weak_preprocess_annotations": "preprocess the drawings, after nnUNetv2_plan_and_preprocess",
     },
