@@ -25,7 +25,7 @@ from nnunet_weak.drawings.cases import PREVIEWS, ConvertedDrawings, convert_case
 from nnunet_weak.drawings.inputs import find_inputs
 from nnunet_weak.drawings.options import DrawingsConversion
 from nnunet_weak.drawings.report import drawings_report, drawings_warnings
-from nnunet_weak.errors import Problems
+from nnunet_weak.errors import Problems, printable
 from nnunet_weak.options import parse
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "class k', and negative ones, 'this is not class k'.",
         epilog=_EPILOG,
     )
-    convert(options, print, ["nnunet_weak_convert_drawings", *arguments])
+    convert(options, lambda text: print(printable(text)), ["nnunet_weak_convert_drawings", *arguments])
     return 0
 
 

@@ -21,7 +21,7 @@ from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakA
 from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
 from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
-from nnunet_weak.errors import Problems
+from nnunet_weak.errors import Problems, printable
 from nnunet_weak.options import parse
 from nnunet_weak.points.cases import TEMPLATES, ConvertedPointCase, convert_case
 from nnunet_weak.points.files import POINT_FILE_ENDINGS
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "a template is fitted to the points and becomes the label map.",
         epilog=_EPILOG,
     )
-    convert(options, print, ["nnunet_weak_convert_points", *arguments])
+    convert(options, lambda text: print(printable(text)), ["nnunet_weak_convert_points", *arguments])
     return 0
 
 

@@ -20,7 +20,7 @@ from nnunet_weak.dataset.annotations import CaseAnnotation, WeakAnnotations
 from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
 from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
-from nnunet_weak.errors import Problems
+from nnunet_weak.errors import Problems, printable
 from nnunet_weak.images.write import voxels_in_header
 from nnunet_weak.options import parse
 from nnunet_weak.scores.cases import CheckedCase, convert_case
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Make an nnU-Net data set for SCORE of images, automatic masks and quality scores.",
         epilog=_EPILOG,
     )
-    convert(options, print, ["nnunet_weak_convert_scores", *arguments])
+    convert(options, lambda text: print(printable(text)), ["nnunet_weak_convert_scores", *arguments])
     return 0
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import ParamSpec, TypeVar
 
+MOST_LISTED = 200
+"""Problems that a message lists; those beyond are counted."""
+
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: characters that would control it, turn the direction of writing, or are none, as escapes."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class InvalidInputError(ValueError):
@@ -27,10 +39,13 @@ class InvalidInputError(ValueError):
 
     def _text(self) -> str:
         if not self.subject and len(self.problems) == 1:
-            return self.problems[0]
+            return printable(self.problems[0])
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         headline = f"{self.subject}: {count}" if self.subject else count
-        return "\n".join([headline, *(f"  - {problem}" for problem in self.problems)])
+        lines = [f"  - {problem}" for problem in self.problems[:MOST_LISTED]]
+        if len(self.problems) > MOST_LISTED:
+            lines.append(f"  and {len(self.problems) - MOST_LISTED} more")
+        return printable("\n".join([headline, *lines]))
 
     def __reduce__(self) -> tuple[type[InvalidInputError], tuple[tuple[str, ...], str]]:
         return type(self), (self.problems, self.subject)  # as the default one loses the arguments between processes

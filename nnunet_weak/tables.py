@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -23,8 +23,15 @@ def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def table_text(rows: Sequence[Mapping[str, object]], float_format: str = "") -> str:
+    """Rows with the same keys as `csv_text`; floating-point numbers in a format such as ".4g"."""
+    return csv_text(
+        list(rows[0]) if rows else [], ([_formatted(cell, float_format) for cell in row.values()] for row in rows)
+    )
+
+
 def safe_cell(value: object) -> object:
-    """The cell that `csv_text` writes for a value; for frames `frame.map(safe_cell).to_csv(...)`."""
+    """The cell that `csv_text` writes for a value."""
     if value is None or value != value:
         return ""
     if not isinstance(value, str) or not value.startswith(_FORMULA_STARTS):
@@ -39,3 +46,7 @@ def safe_cell(value: object) -> object:
 def plain_text(cell: str) -> str:
     """The text for which `safe_cell` wrote a cell."""
     return cell[1:] if cell.startswith("'") and safe_cell(cell[1:]) == cell else cell
+
+
+def _formatted(cell: object, float_format: str) -> object:
+    return format(cell, float_format) if float_format and isinstance(cell, float) and cell == cell else cell

@@ -17,6 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from nnunet_weak.images.json_files import load_object
+
 
 def now() -> str:
     """The time in UTC, to the second."""
@@ -54,15 +56,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Content of a JSON file that holds an object; None where there is no such file.
 
     Raises:
-        ValueError: It is broken.
+        InvalidInputError: It is broken.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds no JSON object")
-    return content
+    return load_object(path) if path.is_file() else None
 
 
 def append_line(path: Path, content: Any) -> None:

@@ -61,7 +61,7 @@ def write_table(output: Path, states: StateFolder, study: Study, hashes: Mapping
     with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(_rows(states, study, hashes))
+        writer.writerows(map(safe_cell, row) for row in _rows(states, study, hashes))
     return path
 
 
@@ -82,7 +82,7 @@ def _rows(states: StateFolder, study: Study, hashes: Mapping[str, Mapping[str, s
                     entry["error"] if judged else "",
                     rater,
                     entry["seconds"],
-                    safe_cell(entry["comment"]),  # names stay as they are: the converter matches them
+                    entry["comment"],
                     entry["mask_sha256"],
                     entry["saved_at"],
                 ]

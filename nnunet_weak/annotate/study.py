@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from nnunet_weak.annotate.options import ORDERS, AnnotateOptions, Task
 from nnunet_weak.dataset.find_cases import discover_cases
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.json_files import load_object, read_text
 from nnunet_weak.images.read import list_images, read_label_map
 from nnunet_weak.scores.initial_masks import SUBFOLDER, find_initial_masks
 from nnunet_weak.scores.regions import RegionSource, parse_regions
@@ -167,7 +167,7 @@ def _order(options: AnnotateOptions, images: Mapping[str, Any], with_masks: bool
     if not path.is_file():
         raise InvalidInputError(f"--order {options.order}: is none of {', '.join(ORDERS)}, and no file")
     # The first column, with or without an image's ending: also what 3D Slicer's SegmentationReview writes.
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path).splitlines()
     first = [Path(line.split(",")[0].strip().strip('"')).name for line in lines if line.strip()]
     named = [
         case for text in first for case in images if text == case or text.startswith((f"{case}.", f"{case}_0000."))
@@ -178,8 +178,4 @@ def _order(options: AnnotateOptions, images: Mapping[str, Any], with_masks: bool
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return load_object(path) if path.is_file() else {}

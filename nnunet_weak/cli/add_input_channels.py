@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 
 from nnunet_weak.cli.console import console_command, trust_option
 from nnunet_weak.dataset.folders import dataset_folder
+from nnunet_weak.dataset.plans import damaged_plans_named, read_plans
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.json_files import load_object
 from nnunet_weak.options import option, parse
 
 _EPILOG = """
@@ -70,14 +71,14 @@ def _network_state(options: Options) -> dict[str, Any]:
         raise InvalidInputError(
             f"{path}: no such file (remedy: run nnUNetv2_plan_and_preprocess -d {options.dataset_id} first)"
         )
-    plans = PlansManager(json.loads(path.read_text(encoding="utf-8")))
+    plans = PlansManager(read_plans(path))
     if options.configuration not in plans.available_configurations:
         raise InvalidInputError(
             f"-c {options.configuration}: {path} has the configurations {', '.join(plans.available_configurations)}"
         )
-    dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    configuration = plans.get_configuration(options.configuration)
-    with torch.device("meta"):
+    dataset_json = load_object(folder / "dataset.json", labels=dict, channel_names=dict)
+    with damaged_plans_named(path, folder / "dataset.json"), torch.device("meta"):
+        configuration = plans.get_configuration(options.configuration)
         network = nnUNetTrainer.build_network_architecture(
             plans,
             configuration,

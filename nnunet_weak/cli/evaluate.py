@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import InvalidInputError, Problems, printable
 from nnunet_weak.evaluation.definitions import METRICS, definitions
 from nnunet_weak.options import option, parse, processes_option, read_assignments, read_number
 
@@ -169,10 +169,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = Evaluation(cases, summarise(cases), comparisons, settings)
 
     print(f"\n{cases['case'].nunique()} cases, NSD tolerance {options.nsd_tolerance_mm:g} mm\n")
-    print(summary_table(found.summary).to_string(index=False))
+    print(printable(summary_table(found.summary).to_string(index=False)))
     if tests:
         print(f"\n{options.method} minus baseline, {'patients' if patients else 'cases'} as pairs\n")
-        print(comparison_table(comparisons).to_string(index=False))
+        print(printable(comparison_table(comparisons).to_string(index=False)))
     if options.output is not None:
         if options.report:
             from nnunet_weak.evaluation.report import report_html

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +17,14 @@ from nnunet_weak.dataset.case_files import CaseFiles, channel_file_name
 from nnunet_weak.dataset.convert import ConvertedCase, write_raw_dataset
 from nnunet_weak.dataset.folders import dataset_folder, new_dataset_folder
 from nnunet_weak.dataset.input_channels import further_channels, read_first_channel, write_input_channels
-from nnunet_weak.dataset.raw import RawDataset
+from nnunet_weak.dataset.raw import RawDataset, read_file_ending
+from nnunet_weak.dataset.splits import read_splits
 from nnunet_weak.drawings.cases import labels_of_map
 from nnunet_weak.drawings.fusion import majority_vote, staple
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER, propagate_random_walker
-from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.read import read_label_map, with_geometry_of
+from nnunet_weak.errors import InvalidInputError, Problems, printable
+from nnunet_weak.images.json_files import load_object
+from nnunet_weak.images.read import read_label_map_on_grid, with_geometry_of
 from nnunet_weak.options import option, parse, processes_option, shorten_path
 
 _EPILOG = """\
@@ -86,7 +87,7 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
         raise InvalidInputError(
             f"{source / 'dataset.json'}: names no positive annotation map, so there is nothing to fuse"
         )
-    content = json.loads((source / "dataset.json").read_text(encoding="utf-8"))
+    content = load_object(source / "dataset.json", labels=dict, channel_names=dict)
     name = options.name or source.name[len("Dataset000_") :] + options.method.title().replace("_", "")
     target = new_dataset_folder(options.output_id, name, overwrite=options.overwrite)
     cases = {case: replace(entry, maps=()) for case, entry in annotations.cases.items()}
@@ -97,7 +98,7 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
         """Has the folds of the data set that was fused, as the patients are not known."""
 
         def splits(self) -> list[dict[str, list[str]]] | None:
-            return json.loads(splits_file.read_text(encoding="utf-8")) if splits_file.is_file() else None
+            return read_splits(splits_file) if splits_file.is_file() else None
 
     fused = SameFolds(
         options.output_id,
@@ -105,7 +106,7 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
         tuple(content["channel_names"].values()),
         content["labels"],
         replace(annotations, maps={}, cases=cases),
-        content["file_ending"],
+        read_file_ending(source),
         provenance={
             "command": [shorten_path(argument) for argument in command],
             "fused": {"data_set": source.name, "method": options.method, "maps": positive},
@@ -119,9 +120,9 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
         Problems(),
         processes=options.processes,
         input_roots={source.name: source},
-        say=print,
+        say=lambda text: print(printable(text)),
     )
-    print(f"Labels: {options.method} of {', '.join(positive)}")
+    print(printable(f"Labels: {options.method} of {', '.join(positive)}"))
     print(f"Next: nnUNetv2_plan_and_preprocess -d {options.output_id} -c 2d --verify_dataset_integrity")
     return target
 
@@ -157,11 +158,11 @@ def _fuse_case(
     files = CaseFiles(folder, name, file_ending, image)
     write_input_channels(files, images, image, annotations.channels, None)
     if not positive_files:
-        files.write_labels(read_label_map(labels))
+        files.write_labels(read_label_map_on_grid(labels, image))
         return converted
-    positive = [sitk.GetArrayFromImage(read_label_map(path)) for path in positive_files]
+    positive = [sitk.GetArrayFromImage(read_label_map_on_grid(path, image)) for path in positive_files]
     if method == RANDOM_WALKER:
-        negative = [sitk.GetArrayFromImage(read_label_map(path)) for path in negative_files]
+        negative = [sitk.GetArrayFromImage(read_label_map_on_grid(path, image)) for path in negative_files]
         others = list(further_channels(images, image))
         arrays = [sitk.GetArrayViewFromImage(channel) for channel in (image, *others)]
         fused = propagate_random_walker(arrays, positive, negative, num_classes, image.GetSpacing()[::-1])

@@ -11,6 +11,7 @@ from nnunet_weak.cli.console import console_command
 from nnunet_weak.cli.simulation import SeededOptions
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.options import option, read_count
+from nnunet_weak.tables import table_text
 
 _EPILOG = """\
 what is written:
@@ -85,8 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = PhantomOptions.parse(argv)
 
-    import pandas as pd
-
     from nnunet_weak.images.atomic import atomic_folder
     from nnunet_weak.parallel import run_tasks
     from nnunet_weak.simulation.phantoms import REGIONS, make_phantom, save_preview
@@ -104,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write = partial(_write_case, size=options.size)
         results = run_tasks(write, cases, processes=options.processes, description="phantoms")
         rows = [row for scored, _ in results[: options.cases] for row in scored]
-        pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False, lineterminator="\n")
+        (folder / "scores.csv").write_text(table_text(rows), encoding="utf-8", newline="")
         options.write_record(folder, labels={"background": 0, **REGIONS})
     if options.preview is not None:
         shown = {name: make_phantom(seed, options.size) for _, name, seed in cases[: min(options.cases, 8)]}

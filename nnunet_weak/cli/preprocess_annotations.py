@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.folders import dataset_folder
+from nnunet_weak.dataset.plans import damaged_plans_named, read_plans
+from nnunet_weak.dataset.raw import read_file_ending
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.options import option, parse, processes_option
 
@@ -73,13 +74,16 @@ def _preprocess_dataset(dataset: str, options: Options) -> None:
     plans_file = preprocessed / f"{options.plans}.json"
     if not plans_file.is_file():
         raise InvalidInputError(f"{plans_file}: no such file (remedy: run nnUNetv2_plan_and_preprocess first)")
-    plans = json.loads(plans_file.read_text(encoding="utf-8"))
-    file_ending = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
+    plans = read_plans(plans_file)
+    file_ending = read_file_ending(raw)
     cases = sorted(annotations.cases)[options.part_id :: options.num_parts]
-    for name, folder in _preprocessed_configurations(plans, preprocessed, options.configuration).items():
+    with damaged_plans_named(plans_file):
+        configurations = _preprocessed_configurations(plans, preprocessed, options.configuration)
+    for name, folder in configurations.items():
         maps = maps_of(annotations, raw, folder, file_ending, cases)
         processes = options.processes or default_processes()
-        written = preprocess_maps(maps, plans, name, folder, processes=processes)
+        with damaged_plans_named(plans_file):
+            written = preprocess_maps(maps, plans, name, folder, processes=processes)
         print(f"{name}: {written} annotation maps written, {len(maps) - written} were up to date")
 
 

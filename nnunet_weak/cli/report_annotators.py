@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 from nnunet_weak.cli.console import Device, choose_device, console_command, device_option, trust_option
 from nnunet_weak.dataset.folders import dataset_folder
-from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.dataset.splits import read_splits
+from nnunet_weak.errors import InvalidInputError, printable
 from nnunet_weak.images.atomic import atomic_file
+from nnunet_weak.images.json_files import load_object
 from nnunet_weak.options import option, parse
 
 _EPILOG = """\
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nnunet_weak.evaluation.annotator_figures import save_matrices
     from nnunet_weak.training.annotator_matrices import load_model, measure_annotators
 
-    plans = json.loads((options.model / "plans.json").read_text(encoding="utf-8"))
+    plans = load_object(options.model / "plans.json", dataset_name=str)
     device = choose_device(options.device)
     model = load_model(options.model, options.fold, options.checkpoint, device, trust=options.trust)
     preprocessed = dataset_folder(plans["dataset_name"], "nnUNet_preprocessed", option="-m")
@@ -77,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, found in matrices.items()
     }
     for name, found in matrices.items():
-        print(f"\n{name} ({found.kind}), {found.cases} cases\n{_table(views[name], labels)}")
+        print(printable(f"\n{name} ({found.kind}), {found.cases} cases\n{_table(views[name], labels)}"))
     output = options.output or options.model / f"fold_{options.fold}"
     output.mkdir(parents=True, exist_ok=True)
     maps = {
@@ -96,8 +99,8 @@ def _training_cases(preprocessed: Path, fold: str, cases: list[str]) -> list[str
     if fold == "all":
         return cases
     path = preprocessed / "splits_final.json"
-    splits = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    if not fold.isdecimal() or int(fold) >= len(splits):
+    splits = read_splits(path) if path.is_file() else []
+    if not re.fullmatch("[0-9]{1,4}", fold) or int(fold) >= len(splits):
         raise InvalidInputError(f"{path}: has {len(splits)} folds, no fold {fold} (remedy: choose a trained fold, -f)")
     return sorted(splits[int(fold)]["train"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from nnunet_weak.cli.console import Device, choose_device, console_command, device_option, trust_option
 from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.json_files import load_object
 from nnunet_weak.options import option, parse
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
@@ -96,7 +96,7 @@ def _checkpoints(options: Options) -> list[Path]:
 def _calibrated(options: Options, folds: Sequence[str]) -> float:
     from nnunet_weak.training.calibration import calibrate
 
-    name = json.loads((options.model / "plans.json").read_text(encoding="utf-8"))["dataset_name"]
+    name = load_object(options.model / "plans.json", dataset_name=str)["dataset_name"]
     preprocessed = dataset_folder(name, "nnUNet_preprocessed", option="-m")
     result = calibrate(options.model, folds, preprocessed, choose_device(options.device), trust=options.trust)
     print(f"Dice of {len(result.cases)} fully annotated validation cases by gamma:")

@@ -13,6 +13,7 @@ from nnunet_weak.cli.simulation import OtherLabels, References, SimulationOption
 from nnunet_weak.errors import Problems
 from nnunet_weak.options import option, read_assignments, read_number
 from nnunet_weak.simulation.annotators import ANNOTATORS, MARGIN_MM
+from nnunet_weak.tables import table_text
 
 _SLICE_AXES = {"x": 2, "y": 1, "z": 0}
 _EPILOG = """\
@@ -94,8 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with atomic_folder(options.output) as folder:
         draw = partial(_draw, folder=folder, options=options, references=references)
         rows = options.run_cases(draw, references.files, "drawing")
-        effort = pd.DataFrame([row for case in rows.values() for row in case])
-        effort.to_csv(folder / "effort.csv", index=False, lineterminator="\n", float_format="%.4g")
+        drawn = [row for case in rows.values() for row in case]
+        effort = pd.DataFrame(drawn)
+        (folder / "effort.csv").write_text(table_text(drawn, ".4g"), encoding="utf-8", newline="")
         options.write_record(folder, classes=references.classes, labels=references.labels, blank=len(references.labels))
     shares = [column for column in effort.columns if column.startswith("drawn_")]
     means = effort.groupby(["annotator", "kind"], sort=False)[["outline_mm", "clicks", "errors", *shares]].mean()

@@ -12,6 +12,7 @@ from nnunet_weak.cli.console import console_command
 from nnunet_weak.cli.simulation import INPUT, OtherLabels, References, SimulationOptions, find_images
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.options import option, read_count, read_number
+from nnunet_weak.tables import table_text
 
 if TYPE_CHECKING:
     from nnunet_weak.priors import BandAssessment
@@ -133,8 +134,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = ScoreSimulation.parse(argv)
 
-    import pandas as pd
-
     from nnunet_weak.images.atomic import atomic_file
     from nnunet_weak.simulation.prior_check import prior_summary
     from nnunet_weak.simulation.scores import score_summary
@@ -149,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{options.masks}: none of {references.describe_classes()} occurs in any case (remedy: check the values)"
         )
     with atomic_file(options.output) as file:
-        pd.DataFrame(rows).to_csv(file, index=False, lineterminator="\n")
+        file.write_text(table_text(rows), encoding="utf-8", newline="")
     print(
         f"{options.output}: {len(rows)} scores of {len(cases)} cases, {options.mm_per_point:g} mm per point, "
         f"{options.raters} rater{'s' if options.raters > 1 else ''} with SD {options.rater_sd:g} and "

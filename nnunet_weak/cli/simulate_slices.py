@@ -13,6 +13,7 @@ from nnunet_weak.cli.console import console_command
 from nnunet_weak.cli.simulation import References, SimulationOptions
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.options import option, read_count, read_number
+from nnunet_weak.tables import table_text
 
 _EPILOG = """\
 effort, as in the Weak-Net paper: the length of all outlines in the slices, in voxels, counts as that many points. An
@@ -68,8 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     labels = {**references.labels, "ignore": len(references.classes) + 1}
     with atomic_folder(options.output) as folder:
         annotate = partial(_annotate, folder=folder, options=options, references=references)
-        effort = pd.DataFrame(options.run_cases(annotate, references.files, "annotating").values())
-        effort.to_csv(folder / "effort.csv", index=False, lineterminator="\n", float_format="%.2f")
+        rows = list(options.run_cases(annotate, references.files, "annotating").values())
+        effort = pd.DataFrame(rows)
+        (folder / "effort.csv").write_text(table_text(rows, ".2f"), encoding="utf-8", newline="")
         options.write_record(folder, classes=references.classes, labels=labels)
     print(
         f"{options.output}: {effort.slices.mean():.2g} slices and outlines of {effort.contour_length_vox.mean():.0f} "

@@ -33,8 +33,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal
 
+from nnunet_weak.dataset.find_cases import why_not_a_case_name
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.json_files import load_json
+from nnunet_weak.images.json_files import load_object
 from nnunet_weak.priors import PriorOptions
 
 BLOCK = "nnunet_weak"
@@ -180,7 +181,8 @@ class WeakAnnotations:
                 f'{source}: no "{BLOCK}" block, so nothing says what the annotation means '
                 "(remedy: convert the data set with one of the nnunet_weak_convert_... commands)"
             )
-        return _parse(dataset_json[BLOCK], dataset_json.get("labels", {}), source)
+        labels = dataset_json.get("labels")
+        return _parse(dataset_json[BLOCK], labels if isinstance(labels, Mapping) else {}, source)
 
     @classmethod
     def read(cls, folder: Path | str) -> WeakAnnotations:
@@ -188,7 +190,7 @@ class WeakAnnotations:
         path = Path(folder) / "dataset.json"
         if not path.is_file():
             raise InvalidInputError(f"{path}: no such file (remedy: name a data set or model folder of nnU-Net)")
-        return cls.from_dataset_json(load_json(path, _MOST_BYTES), str(path))
+        return cls.from_dataset_json(load_object(path, most_bytes=_MOST_BYTES), str(path))
 
 
 def error_name(error: ErrorType | int) -> str:
@@ -241,12 +243,20 @@ def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotation
     for name, weight in weights.items():
         valid = type(weight) in (int, float) and 0 <= weight < math.inf
         _expect(valid, weight, "a number from 0", f"{root}.class_weights.{name}", problems)
+    entries = _object(block.get("cases", {}), None, f"{root}.cases", problems)
+    for kind, names in (("maps", maps), ("cases", entries)):
+        for name in names:
+            reason = why_not_a_case_name(name)
+            if reason:  # it would name files elsewhere
+                problems.add(
+                    f"{root}.{kind}, {name!r}", f"not a name for files: {reason}", "convert the data set again"
+                )
     prior = block.get("prior")
     if prior is not None:
         prior = problems.attempt(PriorOptions.from_json, prior, f"{root}.prior")
     cases = {
         name: _parse_case(entry, channels.masks, tuple(maps), f"{root}.cases.{name}", problems)
-        for name, entry in _object(block.get("cases", {}), None, f"{root}.cases", problems).items()
+        for name, entry in entries.items()
     }
     problems.raise_if_any(source)
     return WeakAnnotations(

@@ -15,6 +15,7 @@ from typing import Literal
 
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.dicom import dicom_series
+from nnunet_weak.images.header import check_name
 from nnunet_weak.images.read import list_images
 
 CaseLayout = Literal["auto", "files", "channels", "folders"]
@@ -51,6 +52,8 @@ def discover_cases(
     suffixes = _checked_suffixes(channel_suffixes or ())
     files = list_images(folder)
     subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    for path in subfolders:
+        check_name(path)
     if layout == "auto":
         layout = "folders" if not files and subfolders else "channels" if _are_channels(files) else "files"
     if layout != "folders" and files and subfolders:

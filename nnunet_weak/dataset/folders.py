@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -32,10 +33,15 @@ def dataset_folder(dataset: str, *variables: str, option: str = "-d") -> Path:
         raise InvalidInputError(
             f"The environment variable {variables[0]} is not set (remedy: export {variables[0]}=/path/to/it)"
         )
-    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
+    number = re.fullmatch("[0-9]{1,9}", dataset)
+    pattern = f"Dataset{int(dataset):03d}_*" if number else glob.escape(dataset)
+    if Path(dataset).name != dataset:
+        raise InvalidInputError(
+            f"{option} {dataset}: is no number and no name of a data set (remedy: write 511 or Dataset511_NAME)"
+        )
     found: dict[str, Path] = {}
     for root in roots.values():
-        for path in sorted(root.glob(pattern)) if not os.path.isabs(pattern) else ():
+        for path in sorted(root.glob(pattern)):
             if path.is_dir():
                 found.setdefault(path.name, path)
     if len(found) != 1:

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 from nnunet_weak.images.read import strip_ending
 
+_LONGEST_NAME = 255
+_MOST_SUGGESTIONS = 100  # a search takes milliseconds, and nobody reads more of them
+
 
 @dataclass(frozen=True)
 class Unmatched:
@@ -73,12 +76,18 @@ def match_names(
             several = loose and len(set(map(comparison_key, same))) > 1
             if text and not several and len(candidates.get(text, ())) == 1:
                 matches.update(dict.fromkeys(same, candidates[text][0]))
-    unmatched = tuple(Unmatched(kind, name, suggestions=suggest(name, known)) for name in given if name not in matches)
+    left = [name for name in given if name not in matches]
+    unmatched = tuple(
+        Unmatched(kind, name, suggestions=suggest(name, known) if number < _MOST_SUGGESTIONS else ())
+        for number, name in enumerate(left)
+    )
     return {name: matches[name] for name in given if name in matches}, unmatched
 
 
 def suggest(name: str, known: Collection[str], count: int = 3) -> tuple[str, ...]:
-    """Known names that resemble `name`, best first."""
+    """Known names that resemble `name`, best first; none for a text that is too long for a name."""
+    if len(name) > _LONGEST_NAME:
+        return ()
     by_key: dict[str, list[str]] = {}
     for candidate in known:
         by_key.setdefault(comparison_key(candidate), []).append(candidate)

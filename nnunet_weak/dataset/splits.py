@@ -7,8 +7,12 @@ truth; where either matters, the folds are made here.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.json_files import load_json
 
 FOLDS = 5
 SPLIT_SEED = 12345  # nnU-Net's
@@ -68,3 +72,24 @@ def _even_groups(sizes: Mapping[str, int], count: int, seed: int) -> list[set[st
         groups[smallest].add(name)
         totals[smallest] += sizes[name]
     return groups
+
+
+def read_splits(path: Path) -> list[dict[str, list[str]]]:
+    """Folds of a `splits_final.json`.
+
+    Raises:
+        InvalidInputError: The file is damaged.
+    """
+    content = load_json(path)
+    valid = isinstance(content, list) and all(
+        isinstance(fold, dict)
+        and all(isinstance(fold.get(part), list) for part in ("train", "val"))
+        and all(isinstance(case, str) for part in ("train", "val") for case in fold[part])
+        for fold in content
+    )
+    if not valid:
+        raise InvalidInputError(
+            f'{path}: must be a list of {{"train": [case, ...], "val": [case, ...]}} (remedy: delete it, and nnU-Net '
+            "makes it again)"
+        )
+    return content

@@ -19,9 +19,16 @@ import SimpleITK as sitk
 
 from nnunet_weak.drawings.legend import DrawingCode, encode_values
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images.read import geometry_difference, list_images, read_label_map_on_grid, with_geometry_of
+from nnunet_weak.images.read import (
+    geometry_difference,
+    list_images,
+    read_label_map_on_grid,
+    read_volume,
+    with_geometry_of,
+)
 
-_SEGMENT_NAME = re.compile(r"Segment(\d+)_Name")
+_MOST_TIMES = 8  # as many voxels as the image
+_SEGMENT_NAME = re.compile(r"Segment(0|[1-9][0-9]{0,8})_Name")
 
 
 def find_drawings(folder: Path) -> dict[str, Path]:
@@ -57,11 +64,8 @@ def read_drawing(path: Path, image: sitk.Image, code: DrawingCode, *, negative: 
         InvalidInputError: Unreadable, off the image's grid, values or segments without a meaning.
     """
     if path.name.lower().endswith((".nrrd", ".nhdr")):
-        try:
-            segmentation = sitk.ReadImage(str(path))
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise InvalidInputError(f"{path}: unreadable or truncated ({reason})") from error
+        # A segmentation may exceed its image where it is empty, but there is no reason for much of that.
+        segmentation = read_volume(path, most_voxels=_MOST_TIMES * image.GetNumberOfPixels())
         segments = _segments(path, segmentation)
         if segments:
             codes, overlapping = _encode_segments(path, segmentation, segments, code, negative)
@@ -74,16 +78,24 @@ def _segments(path: Path, segmentation: sitk.Image) -> dict[str, tuple[int, int]
     """Layer and value of each segment, by name; empty for a file that is no segmentation of 3D Slicer."""
     metadata = {key: segmentation.GetMetaData(key) for key in segmentation.GetMetaDataKeys()}
     segments: dict[str, tuple[int, int]] = {}
-    for number in sorted(int(match[1]) for key in metadata if (match := _SEGMENT_NAME.fullmatch(key))):
+    for number in sorted({int(match[1]) for key in metadata if (match := _SEGMENT_NAME.fullmatch(key))}):
         name = metadata[f"Segment{number}_Name"]
+        where = f"{path}, segment '{name}'"
         # Segmentations of Slicer before 4.11 have neither key: each segment is a layer of its own.
-        layer = int(metadata.get(f"Segment{number}_Layer", number))
+        layer = _whole_number(metadata.get(f"Segment{number}_Layer", str(number)), f"{where}: its layer")
+        value = _whole_number(metadata.get(f"Segment{number}_LabelValue", "1"), f"{where}: its label value")
         if name in segments:
             raise InvalidInputError(f"{path}: two segments are called '{name}' (remedy: rename or merge them)")
         if segmentation.GetDimension() != 3 or layer >= segmentation.GetNumberOfComponentsPerPixel():
-            raise InvalidInputError(f"{path}, segment '{name}': layer {layer} is no 3D volume (remedy: save it again)")
-        segments[name] = (layer, int(metadata.get(f"Segment{number}_LabelValue", 1)))
+            raise InvalidInputError(f"{where}: layer {layer} is no 3D volume (remedy: save it again)")
+        segments[name] = (layer, value)
     return segments
+
+
+def _whole_number(text: str, what: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        raise InvalidInputError(f"{what} is {text[:20]!r}, no number from 0 (remedy: save it again from Slicer)")
+    return int(text)
 
 
 def _encode_segments(

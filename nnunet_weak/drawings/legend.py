@@ -14,12 +14,13 @@ import numpy as np
 
 from nnunet_weak.dataset.names import fold_text
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.json_files import read_text
 from nnunet_weak.options import read_assignments
 
 BACKGROUND = "background"
 IGNORE = "ignore"
 _FORM = "NAME, NAME=VALUE or NAME=SEGMENT"
-_DESCRIPTION_LINE = re.compile(r'\s*(\d+)\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"\s*')
+_DESCRIPTION_LINE = re.compile(r'\s*([0-9]{1,9})\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"\s*')
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def read_label_descriptions(path: Path) -> dict[str, int]:
     """
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file of label descriptions")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path, errors="replace").splitlines()
     found = {match[2]: int(match[1]) for line in lines if (match := _DESCRIPTION_LINE.fullmatch(line))}
     if not found:
         raise InvalidInputError(
@@ -190,6 +191,8 @@ def class_numbers(array: np.ndarray, targets: Sequence[ClassSource], where: str)
 def _class_source(where: str, name: str, text: str, described: Mapping[str, int] | None) -> ClassSource:
     parts = tuple(part.strip() for part in text.split(",")) if text else ()
     numbers = [part.isdecimal() for part in parts]
+    if any(number and len(part) > 9 for part, number in zip(parts, numbers, strict=True)):
+        raise InvalidInputError(f"{where}: values of label maps are 0 to 65535")
     if fold_text(name) == IGNORE:
         raise InvalidInputError(f"{where}: nnU-Net reserves the name 'ignore' (remedy: give the value with --blank)")
     if not all(parts) or any(numbers) and not all(numbers):

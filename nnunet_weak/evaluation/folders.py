@@ -127,7 +127,7 @@ def _evaluate(files: Files, scheme: LabelScheme, nsd_tolerance_mm: float) -> tup
     scheme.check(files[""], occurring - {scheme.ignore_label}, problems)
     rows: list[dict[str, Any]] = []
     for method, path in files.items():
-        prediction = problems.attempt(read_label_map, path) if method else None
+        prediction = problems.attempt(read_label_map, path, reference.GetSize()) if method else None
         if prediction is None:
             continue
         if difference := geometry_difference(reference, prediction):

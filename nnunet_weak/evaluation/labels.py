@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.json_files import load_object
 from nnunet_weak.options import read_assignments
 
 Labels = Mapping[str, tuple[int, ...]]
@@ -57,12 +57,9 @@ def read_dataset_json(path: Path) -> LabelScheme:
     Raises:
         InvalidInputError: No such file, no JSON, or no usable `labels`.
     """
-    try:
-        entries = dict(json.loads(path.read_text(encoding="utf-8")).get("labels", {}))
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"{path}: no such file") from error
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InvalidInputError(f"{path}: not nnU-Net's dataset.json ({error})") from error
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: no such file (remedy: check path and name)")
+    entries = load_object(path, labels=dict)["labels"]
     problems = Problems()
     labels: dict[str, tuple[int, ...]] = {}
     for name, value in entries.items():
@@ -100,7 +97,7 @@ def choose_labels(requested: Sequence[str], found: LabelScheme | None) -> LabelS
             values = named[name]
         else:
             parts = (text or name).split(",")
-            if not all(part.strip().isdecimal() for part in parts):
+            if not all(part.strip().isdecimal() and len(part.strip()) < 10 for part in parts):
                 problems.add(where, f"unknown label; {known}")
                 continue
             values = tuple(int(part) for part in parts)

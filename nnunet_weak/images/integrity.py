@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,14 @@ from typing import IO, Any
 
 import numpy as np
 
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.header import Header
+
 _NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
 _GIPL_ENDINGS = (".gipl", ".gipl.gz")
 _GIPL_HEADER_BYTES = 256
 _CHUNK_BYTES = 4 << 20
+_MOST_SPARE_BYTES = 4096  # some programs fill up the last block of a disk
 
 
 @dataclass(frozen=True)
@@ -32,39 +37,46 @@ class _Voxels:
     offset_bytes: int
     dtype: np.dtype
     count: int
+    finite_affine: bool
 
     @property
     def end_bytes(self) -> int:
         return self.offset_bytes + self.count * self.dtype.itemsize
 
 
-def is_truncated(path: Path, voxels: int, voxel_bytes: int) -> bool:
-    """Whether a file ends before its last voxel; False for formats whose readers notice that themselves.
+def check_length(path: Path, header: Header) -> None:
+    """Refuse a file that ends before its last voxel, or holds more voxels than its header tells.
 
-    The length of a compressed file is taken from its last bytes, where a truncated file has anything but the right
-    number; only where it differs is the file decompressed to see.
+    Formats whose readers notice that themselves are not examined. The length of a compressed file is taken from its
+    last bytes, where a truncated file has anything but the right number; only where it differs is the file
+    decompressed to see.
 
-    Args:
-        path: The file.
-        voxels: Number of voxels, as its header says.
-        voxel_bytes: Size of a voxel in memory, for formats that tell no other.
+    Raises:
+        InvalidInputError: Such a file.
     """
     found = _nifti_voxels(path)
     if found is not None:
-        path, expected = found.path, found.end_bytes
+        data, expected = found.path, found.end_bytes
     elif path.name.lower().endswith(_GIPL_ENDINGS):
-        expected = _GIPL_HEADER_BYTES + voxels * voxel_bytes
+        data, expected = path, _GIPL_HEADER_BYTES + header.memory_bytes
     elif path.name.lower().endswith(_NIFTI_ENDINGS):
-        expected = 0  # a file so short, or so strange, that only its compression can be checked
+        data, expected = path, 0  # a file so short, or so strange, that only its compression can be checked
     else:
-        return False
-    if not _is_gzip(path):
-        return path.stat().st_size < expected
-    with path.open("rb") as file:
-        file.seek(-4, 2)
-        if int.from_bytes(file.read(4), "little") == expected % 2**32:
-            return False
-    return _decompressed_bytes(path) < expected
+        return
+    length = _length(data, expected, expected + _MOST_SPARE_BYTES)
+    if length < expected:
+        raise InvalidInputError(f"{path}: truncated, it ends before its last voxel (remedy: copy or export it again)")
+    if expected and length > expected + _MOST_SPARE_BYTES:
+        raise InvalidInputError(
+            f"{path}: holds more voxels than the {' x '.join(map(str, header.size))} of its header (remedy: export it "
+            "again)"
+        )
+
+
+def has_finite_affine(path: Path) -> bool:
+    """Whether no number of a NIfTI file's grid is NaN or infinite, which SimpleITK may replace; True for all others."""
+    found = _nifti_voxels(path)
+    return found is None or found.finite_affine
 
 
 def non_finite_voxels(path: Path) -> int:
@@ -112,7 +124,8 @@ def _nifti_voxels(path: Path) -> _Voxels | None:
         image: Any = nibabel.load(path)
         file = Path(image.file_map["image"].filename or path)
         dtype = np.dtype(image.header.get_data_dtype())
-        return _Voxels(file, int(image.dataobj.offset), dtype, int(np.prod(image.shape)))
+        finite = bool(np.isfinite(image.affine).all())
+        return _Voxels(file, int(image.dataobj.offset), dtype, math.prod(map(int, image.shape)), finite)
     except (ImageFileError, HeaderDataError, OSError, zlib.error, ValueError, AttributeError):
         return None  # SimpleITK will say what is wrong, or knows a variant that nibabel does not
 
@@ -132,12 +145,18 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
 
 
-def _decompressed_bytes(path: Path) -> int:
-    """Length of the content of a gzip file; -1 where it ends too early."""
+def _length(path: Path, expected: int, enough: int) -> int:
+    """Length of a file's content: -1 where its compression ends too early; counted no further than `enough`."""
+    if not _is_gzip(path):
+        return path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        if int.from_bytes(file.read(4), "little") == expected % 2**32:
+            return expected
     total = 0
     try:
         with gzip.open(path) as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
+            while total <= enough and (chunk := stream.read(_CHUNK_BYTES)):
                 total += len(chunk)
     except (EOFError, OSError, zlib.error):
         return -1

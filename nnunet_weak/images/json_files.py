@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,16 @@ from typing import Any
 from nnunet_weak.errors import InvalidInputError
 
 MOST_BYTES = 64 << 20
+_KINDS = {str: "a text", dict: "an object", int: "a whole number", list: "a list"}
 MOST_LEVELS = 64
 """Arrays and objects inside each other."""
 
 
-def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
+class InvalidJsonError(ValueError):
+    """Raised by an `object_pairs_hook` that refuses an object; the text says why."""
+
+
+def read_text(path: Path, most_bytes: int = MOST_BYTES, errors: str = "strict") -> str:
     """Content of a text file in UTF-8, with or without a byte order mark.
 
     Raises:
@@ -27,7 +33,7 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
                 f"{path}: {size} bytes, more than the {most_bytes} of any sensible file of this kind "
                 "(remedy: check that it is the right file, or split it)"
             )
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig", errors=errors)
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror} (remedy: check path and rights)") from error
     except UnicodeDecodeError as error:
@@ -42,7 +48,7 @@ def load_json(
     Args:
         path: The file, in UTF-8.
         most_bytes: Its largest size.
-        object_pairs_hook: As of `json.loads`.
+        object_pairs_hook: As of `json.loads`; it may raise `InvalidJsonError`.
 
     Raises:
         InvalidInputError: As `read_text`; or it is not JSON, is nested deeper than `MOST_LEVELS`, or holds a number
@@ -60,10 +66,34 @@ def load_json(
         reason = "a text holds half of a surrogate pair, \\ud800 to \\udfff, which is no character"
     except json.JSONDecodeError as error:
         reason = str(error)
+    except InvalidJsonError as error:
+        reason = str(error)
     except ValueError:  # the one other reason: Python's limit of 4,300 digits
         reason = "a number has thousands of digits"
     if reason:
         raise InvalidInputError(f"{path}: not valid JSON: {reason} (remedy: correct it, or export it again)")
+    return content
+
+
+def load_object(path: Path, *, most_bytes: int = MOST_BYTES, **kinds: type) -> dict[str, Any]:
+    """Content of a JSON file that holds an object.
+
+    Args:
+        path: The file.
+        most_bytes: Its largest size.
+        kinds: Keys that it must have, and of which type each value must be.
+
+    Raises:
+        InvalidInputError: As `load_json`; or it is no object, or a key is missing or of another type.
+    """
+    content = load_json(path, most_bytes)
+    if not isinstance(content, dict):
+        raise InvalidInputError(f"{path}: holds no JSON object (remedy: take the file as nnU-Net wrote it)")
+    for key, kind in kinds.items():
+        if type(content.get(key)) is not kind:
+            found = reprlib.repr(content[key]) if key in content else "missing"
+            what = f'"{key}" must be {_KINDS[kind]}; it is {found}'
+            raise InvalidInputError(f"{path}: {what} (remedy: take the file as nnU-Net wrote it)")
     return content
 
 

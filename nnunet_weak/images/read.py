@@ -5,6 +5,7 @@ Arrays are (z, y, x), the reverse of SimpleITK's (x, y, z). World coordinates ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.dicom import read_dicom_series
-from nnunet_weak.images.integrity import is_truncated, non_finite_voxels
+from nnunet_weak.images.header import MOST_VOXELS, check_claim, check_name, read_header, unreadable
+from nnunet_weak.images.integrity import check_length, has_finite_affine, non_finite_voxels
 
 IMAGE_ENDINGS = (
     ".nii.gz",
@@ -44,15 +46,17 @@ def list_images(folder: Path) -> dict[str, Path]:
     """All images of a folder by their name without ending, sorted.
 
     Raises:
-        InvalidInputError: The folder does not exist, or two files differ in their ending only.
+        InvalidInputError: The folder does not exist, two files differ in their ending only, or a name is no text in
+            UTF-8.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InvalidInputError(f"{folder}: no such folder")
+        raise InvalidInputError(f"{folder}: no such folder (remedy: check path and name)")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.name.lower().endswith(IMAGE_ENDINGS):
             continue
+        check_name(path)
         name = strip_ending(path)
         if name in found:
             raise InvalidInputError(
@@ -62,14 +66,18 @@ def list_images(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_image(path: Path | str) -> sitk.Image:
-    """Read a scalar 3D image and check that its voxels are finite.
+def read_image(path: Path | str, size: Sequence[int] | None = None) -> sitk.Image:
+    """Read a scalar 3D image and check that its voxels and its grid are finite.
+
+    Args:
+        path: The file.
+        size: The (x, y, z) that it must have, checked before memory is taken for its voxels.
 
     Raises:
-        InvalidInputError: Unreadable or truncated file, not 3D, several components per voxel, NaN or infinity among
-        the voxels.
+        InvalidInputError: Unreadable or truncated file, a header that claims more than the file can hold, not 3D,
+            another size, several components per voxel, NaN or infinity among the voxels or in the grid.
     """
-    image = _read(path)
+    image = _read(Path(path), size)
     if image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64):
         # A sum is finite only if every voxel is, and needs no temporary array; overflow alone sends us to the slow,
         # exact test.
@@ -96,16 +104,16 @@ def read_case_image(path: Path | str) -> sitk.Image:
     return read_dicom_series(path) if path.is_dir() else read_image(path)
 
 
-def read_label_map(path: Path | str) -> sitk.Image:
+def read_label_map(path: Path | str, size: Sequence[int] | None = None) -> sitk.Image:
     """Read a 3D label map without loss as an integer image.
 
-    Files of floating-point type are accepted where every voxel is a whole number.
+    Files of floating-point type are accepted where every voxel is a whole number. `size` is as for `read_image`.
 
     Raises:
         InvalidInputError: As `read_image`; also negative values, values above 65535, or values that are not whole
         numbers.
     """
-    image = read_image(path)
+    image = read_image(path, size)
     array = sitk.GetArrayViewFromImage(image)
     if array.dtype.kind == "f":
         for plane in array:  # a rounded copy of the whole volume would double the memory
@@ -127,13 +135,43 @@ def read_label_map_on_grid(path: Path | str, image: sitk.Image) -> sitk.Image:
     Raises:
         InvalidInputError: As `read_label_map`; or the grids differ.
     """
-    labels = read_label_map(path)
+    labels = read_label_map(path, image.GetSize())
     difference = geometry_difference(image, labels)
     if difference:
         raise InvalidInputError(
             f"{path}: not on the image's grid: {difference} (remedy: resample it with nearest neighbour)"
         )
     return labels
+
+
+def read_volume(path: Path, size: Sequence[int] | None = None, most_voxels: int = MOST_VOXELS) -> sitk.Image:
+    """Read an image of any number of dimensions and values per voxel, whose voxels the file really holds.
+
+    Args:
+        path: The file.
+        size: The (x, y, z) that it must have, if it is 3D.
+        most_voxels: How many it may have.
+
+    Raises:
+        InvalidInputError: Unreadable or truncated file, a header that claims more than the file can hold, another size.
+    """
+    header = read_header(path, most_voxels)
+    found = header.size[:3] if header.size[3:] == (1,) else header.size
+    if size is not None and len(found) == 3 and found != tuple(size):
+        raise InvalidInputError(
+            f"{path}: not on the image's grid: size {found} instead of {tuple(size)} (remedy: resample it with nearest "
+            "neighbour)"
+        )
+    check_claim(path, header, expected=found == size)
+    check_length(path, header)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise unreadable(path, error) from error
+    grid = (*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection())
+    if not (np.isfinite(grid).all() and has_finite_affine(path)):
+        raise InvalidInputError(f"{path}: its spacing, origin or direction is not finite (remedy: export it again)")
+    return image
 
 
 def geometry_difference(image: sitk.Image, other: sitk.Image, tolerance: float = 1e-3) -> str:
@@ -174,18 +212,8 @@ def left_right_axis(image: sitk.Image) -> int:
     return int(np.argmax(np.abs(direction[0])))
 
 
-def _read(path: Path | str) -> sitk.Image:
-    path = Path(path)
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file")
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise InvalidInputError(f"{path}: unreadable or truncated ({reason})") from error
-    array = sitk.GetArrayViewFromImage(image)
-    if is_truncated(path, array.size, array.itemsize):
-        raise InvalidInputError(f"{path}: truncated, it ends before its last voxel (remedy: copy or export it again)")
+def _read(path: Path, size: Sequence[int] | None) -> sitk.Image:
+    image = read_volume(path, size)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:

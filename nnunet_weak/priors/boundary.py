@@ -180,7 +180,7 @@ def _read_labels(image: sitk.Image, kind: str, mask: sitk.Image | None) -> np.nd
 def _read_probability(image: sitk.Image, kind: str, path: Path | None) -> Probability:
     if path is None:
         raise InvalidInputError(f"boundary prior, kind {kind!r}: needs a file for each case (remedy: name it)")
-    prior = read_image(path)
+    prior = read_image(path, image.GetSize())
     if difference := geometry_difference(image, prior):
         raise InvalidInputError(f"{path}: is not on the image's grid: {difference} (remedy: resample it)")
     array = sitk.GetArrayViewFromImage(prior)

@@ -35,6 +35,7 @@ ERROR_WORDS: dict[ErrorType, tuple[str, ...]] = {
 _ERROR_BY_WORD = {word: error for error, words in ERROR_WORDS.items() for word in words}
 _ALLOWED_WORDS = "; ".join(f"{error:d} or {words[0]} ({', '.join(words[1:5])})" for error, words in ERROR_WORDS.items())
 _BLANK = {"", *"- -- – — / ? n/a na #n/a nan null nc".split(), "not scored", "not rated", "non note", "non evalue"}
+_MOST_CHARACTERS = 500
 _NUMBER = r"[-+−]?\d+(?:[.,]\d+)?"
 
 
@@ -125,7 +126,7 @@ def parse_error(cell: Any) -> ErrorType:
     """
     if isinstance(cell, bool) or not isinstance(cell, (str, numbers.Real)):
         raise UnreadableCellError(f"a word or one of -1, 0, 1, 2 is needed, not a {type(cell).__name__}")
-    text = fold_text(cell.replace("\n", ";") if isinstance(cell, str) else cell_text(cell))
+    text = fold_text(_short(cell).replace("\n", ";") if isinstance(cell, str) else cell_text(cell))
     number = re.fullmatch(r"([-+−–]?\d+)(?:[.,]0+)?(?![.,]?\d)\s*[-–—:=(]?\s*(.*?)\)?", text)
     if number is None:
         return _parse_words(text)
@@ -146,20 +147,31 @@ def combine_errors(errors: set[ErrorType]) -> ErrorType:
 
 def _parse_number(cell: Any, best: float) -> float:
     if isinstance(cell, numbers.Real) and not isinstance(cell, bool):
-        if not math.isfinite(cell):
+        try:
+            number = float(cell)
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
             raise UnreadableCellError("a finite number is needed")
-        return float(cell)
+        return number
     if not isinstance(cell, str):
         hint = ", perhaps made of a fraction by the spreadsheet program" if hasattr(cell, "year") else ""
         raise UnreadableCellError(f"a number is needed, not a {type(cell).__name__}{hint}")
-    text = fold_text(cell)
+    text = fold_text(_short(cell))
     fraction = re.fullmatch(rf"({_NUMBER})\s*(?:/|sur|out of|of)\s*({_NUMBER})", text)
-    number = fraction or re.fullmatch(rf"({_NUMBER})(?:\s*[-–—:=(;,.]\s*[^\d]*|\s+[^\d]+)?", text)
-    if number is None:
+    found = fraction or re.fullmatch(rf"({_NUMBER})(?:\s*[-–—:=(;,.]\s*[^\d]*|\s+[^\d]+)?", text)
+    if found is None:
         raise UnreadableCellError("a number is needed")
     if fraction and _to_float(fraction[2]) != best:
         raise UnreadableCellError(f"the score is out of {fraction[2]}, the scale's best score is {best:g}")
-    return _to_float(number[1])
+    return _to_float(found[1])
+
+
+def _short(text: str) -> str:
+    """A cell of a score, which is short; the patterns take the square of its length."""
+    if len(text) > _MOST_CHARACTERS:
+        raise UnreadableCellError(f"{len(text)} characters, a score has at most {_MOST_CHARACTERS}")
+    return text
 
 
 def _to_float(text: str) -> float:

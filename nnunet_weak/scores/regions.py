@@ -50,15 +50,17 @@ def parse_regions(texts: Sequence[str]) -> tuple[RegionSource, ...]:
         if not all(parts):
             problems.add(where, "no label or file is given", "write NAME=LABEL or NAME=FILE")
             continue
-        ranges = [re.fullmatch(r"(\d+)(?:-(\d+))?", part) for part in parts]
+        ranges = [re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part) for part in parts]
         if not any(ranges):
             patterns = tuple(strip_ending(part) if "." in part else part for part in parts)
             regions.append(RegionSource(name, patterns=patterns))
         elif all(ranges):
-            bounds = [(int(found[1]), int(found[2] or found[1])) for found in ranges if found]
-            labels = [label for first, last in bounds for label in range(first, last + 1)]
-            if not labels or min(labels) < 1 or max(labels) > np.iinfo(np.uint16).max:
+            # Of numbers that are far too large, the length will do: Python refuses to read thousands of digits.
+            bounds = [tuple(int(text[:9]) for text in (found[1], found[2] or found[1])) for found in ranges if found]
+            if not all(1 <= first <= last <= np.iinfo(np.uint16).max for first, last in bounds):
                 problems.add(where, "labels are numbers from 1 to 65535, ranges run upwards; 0 is the background")
+                continue
+            labels = [label for first, last in bounds for label in range(first, last + 1)]
             regions.append(RegionSource(name, labels=tuple(labels)))
         else:
             problems.add(where, "labels and file names are mixed", "give either")

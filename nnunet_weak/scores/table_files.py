@@ -9,15 +9,18 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
-import zipfile
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.json_files import InvalidJsonError, load_json
 from nnunet_weak.scores.cells import cell_text
+from nnunet_weak.scores.workbooks import MOST_BYTES, MOST_ROWS, check_extent, check_size, open_workbook, sheet_rows
+from nnunet_weak.tables import plain_text
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 WORKBOOK_ENDINGS = (".xlsx", ".xlsm")
@@ -96,11 +99,13 @@ def _read_text(path: Path, recognised: CountRecognised) -> Grid:
     grids, reason = [], ""
     for delimiter in delimiters:
         try:
-            records = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+            records = list(itertools.islice(reader, MOST_ROWS + 1))
+            check_extent(path, len(records), 1)
         except csv.Error as error:
             reason = reason or str(error)
         else:
-            grids.append(_grid_of(records, recognised))
+            grids.append(_grid_of(path, records, recognised))
 
     def rank(grid: Grid) -> tuple[int, float]:
         fitting = sum(len(cells) == len(grid.header) for _, cells in grid.rows) / max(1, len(grid.rows))
@@ -116,6 +121,7 @@ def _read_text(path: Path, recognised: CountRecognised) -> Grid:
 
 def _decode(path: Path) -> str:
     """Text in UTF-8, UTF-16 or, where it is neither, Windows-1252 (a superset of Latin-1)."""
+    check_size(path)
     content = path.read_bytes()
     encoding = "utf-8-sig"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -132,29 +138,18 @@ def _decode(path: Path) -> str:
 
 
 def _read_workbook(path: Path, recognised: CountRecognised, sheet: str | None) -> Grid:
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise InvalidInputError(
-            f"{path}: Excel workbooks need the package openpyxl (remedy: pip install 'nnunet_weak[xlsx]', or save the "
-            "table as CSV)"
-        ) from error
-    try:
-        values, formulas = (openpyxl.load_workbook(path, data_only=data_only) for data_only in (True, False))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise InvalidInputError(
-            f"{path}: not a readable Excel workbook ({error}) (remedy: save it again as .xlsx or as CSV)"
-        ) from error
+    workbooks = [open_workbook(path, formulas=formulas) for formulas in (False, True)]
+    values, formulas = workbooks
     names = [worksheet.title for worksheet in values.worksheets]
     if sheet is not None and sheet not in names:
         raise InvalidInputError(f"{path}: no sheet '{sheet}' (the workbook has {', '.join(names)})")
     grids = [
-        _grid_of(_sheet_rows(path, values[name], formulas[name]), recognised, name)
+        _grid_of(path, sheet_rows(path, values[name], formulas[name]), recognised, name)
         for name in ([sheet] if sheet is not None else names)
     ]
     counts = [recognised(grid.header) for grid in grids]
     # A sheet of explanations may have a column "Score" too; a table of scores has at least case, quality and error.
-    least = min(3, max(counts))
+    least = min(3, max(counts, default=0))
     candidates = [grid for grid, count in zip(grids, counts, strict=True) if count >= least and grid.header]
     if len(candidates) > 1:
         listed = ", ".join(grid.sheet for grid in candidates)
@@ -162,28 +157,14 @@ def _read_workbook(path: Path, recognised: CountRecognised, sheet: str | None) -
     return candidates[0] if candidates else Grid([], [])
 
 
-def _sheet_rows(path: Path, values: Any, formulas: Any) -> list[list[Any]]:
-    rows = [list(row) for row in values.iter_rows(values_only=True)]
-    for row, formula_row in zip(rows, formulas.iter_rows(), strict=False):
-        for value, cell in zip(row, formula_row, strict=False):
-            if value is None and cell.data_type == "f":
-                raise InvalidInputError(
-                    f"{path}: sheet '{values.title}', cell {cell.coordinate} holds a formula without a stored result "
-                    "(remedy: open and save the workbook in a spreadsheet program, or paste the values)"
-                )
-    for merged in values.merged_cells.ranges:
-        if merged.min_col == merged.max_col:  # a case merged over its rows; cells merged sideways are titles
-            for row in rows[merged.min_row : merged.max_row]:
-                row[merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
-    return rows
-
-
-def _grid_of(rows: Sequence[list[Any]], recognised: CountRecognised, sheet: str = "") -> Grid:
+def _grid_of(path: Path, rows: Sequence[list[Any]], recognised: CountRecognised, sheet: str = "") -> Grid:
     filled = []
     for number, cells in enumerate(rows, start=1):
         count = max((column for column, cell in enumerate(cells, start=1) if cell_text(cell)), default=0)
         if count:
-            filled.append((f"row {number}", list(cells[:count])))
+            shown = [plain_text(cell) if isinstance(cell, str) else cell for cell in cells[:count]]
+            filled.append((f"row {number}", shown))
+    check_extent(path, len(filled), max((len(cells) for _, cells in filled), default=0))
     if not filled:
         return Grid([], [], sheet)
     headers = [[cell_text(cell) for cell in cells] for _, cells in filled[:_HEADER_SEARCH_ROWS]]
@@ -192,12 +173,7 @@ def _grid_of(rows: Sequence[list[Any]], recognised: CountRecognised, sheet: str 
 
 
 def _read_json(path: Path) -> Grid:
-    try:
-        content = json.loads(_decode(path), object_pairs_hook=_without_duplicates)
-    except json.JSONDecodeError as error:
-        raise InvalidInputError(f"{path}: not JSON, line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except ValueError as error:
-        raise InvalidInputError(f"{path}: {error}") from error
+    content = load_json(path, MOST_BYTES, _without_duplicates)
     if isinstance(content, dict) and list(content) == ["scores"]:
         content = content["scores"]
     if isinstance(content, list):
@@ -207,6 +183,7 @@ def _read_json(path: Path) -> Grid:
     if not all(isinstance(record, dict) for _, record in records):
         raise InvalidInputError(f"{path}: {_JSON_FORMS}")
     header = list(dict.fromkeys(key for _, record in records for key in record))
+    check_extent(path, len(records), len(header))
     return Grid(header, [(label, [record.get(key) for key in header]) for label, record in records])
 
 
@@ -223,8 +200,7 @@ def _nested_records(content: Any) -> Iterator[tuple[str, Any]]:
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a key that occurs twice, of which Python's reader would keep the last one without a word."""
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ValueError(f"the key '{key}' occurs twice in one object (remedy: keep one of the entries)")
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            raise InvalidJsonError(f"the key '{key}' occurs twice in one object")
     return dict(pairs)

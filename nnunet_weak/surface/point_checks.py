@@ -14,6 +14,8 @@ from nnunet_weak.errors import Problems
 FloatArray = NDArray[np.float64]
 
 MIN_POINTS = 4
+#: The fit solves for all points at once, with some matrices of 8 bytes for each pair of them.
+MOST_POINTS = 5000
 RECOMMENDED_POINTS = 10
 DUPLICATE_DISTANCE_MM = 0.1
 #: Smallest extent of the points relative to their largest; below it they lie in one plane.
@@ -40,6 +42,10 @@ def check_points(given: FloatArray, stiffness: float, noise_mm: float) -> tuple[
         problems.add("noise_mm", f"must be 0 or a positive number of mm; got {noise_mm}", "use 0 for exact points")
     if given.ndim != 2 or given.shape[1] != 3:
         problems.add("points", f"must be rows of three coordinates, shape (N, 3); got shape {given.shape}")
+        problems.raise_if_any("Surface fit")
+    if len(given) > MOST_POINTS:
+        what = f"a surface is fitted to at most {MOST_POINTS} points; got {len(given)}"
+        problems.add("points", what, "keep some of them, evenly spread; hundreds are more than enough")
         problems.raise_if_any("Surface fit")
     infinite = np.flatnonzero(~np.isfinite(given).all(axis=1))
     if infinite.size:
@@ -74,12 +80,13 @@ def distinct_points(points_mm: FloatArray) -> NDArray[np.int64]:
     rows = np.flatnonzero(np.isfinite(points_mm).all(axis=1))
     if len(rows) < 2:
         return rows
-    pairs = cKDTree(points_mm[rows]).query_pairs(DUPLICATE_DISTANCE_MM, output_type="ndarray")
-    dropped: set[int] = set()
-    for earlier, later in sorted(map(tuple, pairs.tolist())):
-        if earlier not in dropped:
-            dropped.add(later)
-    return np.array([row for number, row in enumerate(rows) if number not in dropped], dtype=np.int64)
+    tree = cKDTree(points_mm[rows])
+    dropped = np.zeros(len(rows), bool)
+    for number, point in enumerate(points_mm[rows]):
+        if not dropped[number]:
+            near = np.array(tree.query_ball_point(point, DUPLICATE_DISTANCE_MM))
+            dropped[near[near > number]] = True
+    return rows[~dropped]
 
 
 def stray_warnings(points: FloatArray, matrix: FloatArray, coefficients: FloatArray, scale_mm: float) -> list[str]:

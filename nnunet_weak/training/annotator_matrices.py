@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
+from nnunet_weak.dataset.plans import damaged_plans_named, read_plans
 from nnunet_weak.drawings.fusion import staple
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER
 from nnunet_weak.errors import InvalidInputError
@@ -103,7 +104,13 @@ def load_model(
     own = checkpoint.get(KEY, {})
     if HEADS_KEY not in own:
         raise InvalidInputError(f"{path}: holds no annotation heads (remedy: name a model trained by RefineSeg)")
-    plans = PlansManager(str(model_folder / "plans.json"))
+    with damaged_plans_named(path, model_folder / "plans.json"):
+        return _model_of(model_folder, checkpoint, device)
+
+
+def _model_of(model_folder: Path, checkpoint: Mapping[str, Any], device: torch.device) -> TrainedModel:
+    own = checkpoint[KEY]
+    plans = PlansManager(read_plans(model_folder / "plans.json"))
     dataset_json = checkpoint["init_args"]["dataset_json"]
     configuration = plans.get_configuration(checkpoint["init_args"]["configuration"])
     classes = plans.get_label_manager(dataset_json).num_segmentation_heads

@@ -9,7 +9,7 @@ Arrays are (classes, z, y, x).
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
+from nnunet_weak.dataset.splits import read_splits
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.training.checkpoints import KEY, read_checkpoint
 from nnunet_weak.training.threshold import DEFAULT_GAMMA, ENTRY, final_bias_names, logit_shift
@@ -97,11 +98,11 @@ def validation_cases(preprocessed: Path, folds: Sequence[str]) -> dict[str, list
         raise InvalidInputError(
             f"{path}: no such file; it is made when training begins (remedy: train the model first)"
         )
-    splits = json.loads(path.read_text(encoding="utf-8"))
+    splits = read_splits(path)
     problems = Problems()
     found: dict[str, list[str]] = {}
     for fold in folds:
-        if not fold.isdecimal() or int(fold) >= len(splits):
+        if not re.fullmatch("[0-9]{1,4}", fold) or int(fold) >= len(splits):
             problems.add(f"fold {fold}", f"has no validation part in {path}", "choose folds with -f, or give --gamma")
         else:
             found[fold] = [case for case in splits[int(fold)]["val"] if case in full]

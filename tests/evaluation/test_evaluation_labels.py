@@ -35,8 +35,9 @@ def test_found_beside_the_references_before_the_predictions(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[1, 2]", "not nnU-Net's"),
-        ("{", "not nnU-Net's"),
+        ("[1, 2]", "holds no JSON object"),
+        ("{}", '"labels" must be an object; it is missing'),
+        ("{", "not valid JSON"),
         ('{"labels": {"background": 0}}', "no label besides"),
         ('{"labels": {"a": "1"}}', "labels, a"),
         ('{"labels": {"1": "liver", "2": 2.5}}', "2 problems"),

@@ -1,0 +1,185 @@
+"""Headers of image files, examined before memory is taken for voxels.
+
+Readers allocate what a header claims. A file of a few hundred bytes can claim a terabyte, and a compressed file of a
+megabyte can hold a gigabyte of zeros; either would end the process, or the machine, before a reader sees an error. So
+the claim is compared with the size of the file first, and what no compression could hold is refused.
+
+Sizes are (x, y, z), as SimpleITK's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from nnunet_weak.errors import InvalidInputError, printable
+
+MOST_VOXELS = 1 << 32
+"""Of one image; 1625 voxels along each axis."""
+
+MOST_UNPACKED_BYTES = 1 << 30
+MOST_UNPACKING = 500
+"""A compressed file whose voxels take more than the first and more than the second times its size is refused. Where
+this is exceeded, nearly all voxels are the same."""
+
+_DEFLATE_LIMIT = 1100
+"""Deflate makes nothing smaller than a 1032nd."""
+
+_HEADER_TEXT_BYTES = 1 << 16
+_TEXT_HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd")
+_COMPONENT_BYTES = {
+    sitk.sitkInt16: 2,
+    sitk.sitkUInt16: 2,
+    sitk.sitkInt32: 4,
+    sitk.sitkUInt32: 4,
+    sitk.sitkInt64: 8,
+    sitk.sitkUInt64: 8,
+    sitk.sitkFloat32: 4,
+    sitk.sitkFloat64: 8,
+    sitk.sitkComplexFloat32: 8,
+    sitk.sitkComplexFloat64: 16,
+    sitk.sitkVectorInt16: 2,
+    sitk.sitkVectorUInt16: 2,
+    sitk.sitkVectorInt32: 4,
+    sitk.sitkVectorUInt32: 4,
+    sitk.sitkVectorInt64: 8,
+    sitk.sitkVectorUInt64: 8,
+    sitk.sitkVectorFloat32: 4,
+    sitk.sitkVectorFloat64: 8,
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says before its voxels: how many there are along each axis, and the memory they take."""
+
+    size: tuple[int, ...]
+    voxel_bytes: int
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.size)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the voxels."""
+        return self.voxels * self.voxel_bytes
+
+
+def read_header(path: Path, most_voxels: int = MOST_VOXELS) -> Header:
+    """Read the header of an image file.
+
+    Raises:
+        InvalidInputError: No such file, a name that the readers cannot take, an unreadable header, or more than
+            `most_voxels`.
+    """
+    check_name(path)
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: no such file (remedy: check path and name)")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise unreadable(path, error) from error
+    size = tuple(int(length) for length in reader.GetSize())
+    header = Header(size, _COMPONENT_BYTES.get(reader.GetPixelID(), 1) * reader.GetNumberOfComponents())
+    if not 0 < header.voxels <= most_voxels:
+        raise InvalidInputError(
+            f"{path}: its header claims {_product(size)} voxels, allowed are 1 to {most_voxels} "
+            "(remedy: export it again, cropped or at a lower resolution)"
+        )
+    return header
+
+
+def check_claim(path: Path, header: Header, *, expected: bool = False) -> None:
+    """Refuse a file that cannot hold the voxels that its header claims, or holds far more than its size suggests.
+
+    Args:
+        path: The file.
+        header: Its header.
+        expected: Whether an image of this size is known to be of use, because another one is on the same grid.
+
+    Raises:
+        InvalidInputError: Such a file; or one with its voxels in another folder.
+    """
+    stored, plain = _stored_bytes(path)
+    if stored is None:
+        return
+    if header.memory_bytes > stored * (1 if plain else _DEFLATE_LIMIT):
+        raise InvalidInputError(
+            f"{path}: truncated, its header claims {_product(header.size)} voxels, for which {stored} bytes are too "
+            "few (remedy: copy or export it again)"
+        )
+    if not (plain or expected) and header.memory_bytes > max(MOST_UNPACKED_BYTES, MOST_UNPACKING * stored):
+        raise InvalidInputError(
+            f"{path}: {stored} bytes would unpack to {header.memory_bytes}, which only an image of a single value does "
+            "(remedy: check that it is the right file; crop it, or save it without compression)"
+        )
+
+
+def check_name(path: Path) -> None:
+    """Refuse a file name that is no text in UTF-8, by which the readers of images would end the process.
+
+    A name with control characters is refused too; in a report it would take control of the terminal.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise InvalidInputError(f"{shown}: the name is no text in UTF-8 (remedy: rename it)") from None
+    if printable(path.name) != path.name or "\n" in path.name:
+        raise InvalidInputError(f"{str(path)!r}: the name has control characters (remedy: rename it)")
+
+
+def unreadable(path: Path, error: Exception) -> InvalidInputError:
+    """The error for a file that SimpleITK cannot read."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return InvalidInputError(f"{path}: unreadable or truncated ({lines[-1].strip()}) (remedy: copy or export it again)")
+
+
+def _stored_bytes(path: Path) -> tuple[int | None, bool]:
+    """Size of the file with the voxels, None where several have them; and whether they are stored as they are."""
+    size = path.stat().st_size
+    if not path.name.lower().endswith(_TEXT_HEADERS):
+        return max(size, _pair_bytes(path)), False
+    with path.open("rb") as file:
+        text = file.read(_HEADER_TEXT_BYTES).decode("latin-1")
+    if path.name.lower().endswith((".nrrd", ".nhdr")):
+        text = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
+        fields = {key.strip().lower(): value.strip() for key, value in re.findall(r"^([^:=#\n]+):\s(.*)$", text, re.M)}
+        plain = fields.get("encoding", "").lower() == "raw"
+        data = fields.get("data file", fields.get("datafile", ""))
+    else:
+        found = re.findall(r"^\s*(\w+)\s*=(.*)$", text, re.M)
+        fields = {key: value.strip() for key, value in reversed(found)}
+        plain = fields.get("CompressedData", "False").lower() != "true" and fields.get("BinaryData", "True") != "False"
+        data = fields.get("ElementDataFile", "")
+    if data in ("", "LOCAL"):
+        return size, plain
+    if data.startswith("LIST") or "%" in data:
+        return None, plain
+    if Path(data).name != data:
+        raise InvalidInputError(
+            f"{path}: its voxels are in another folder, {data} (remedy: put that file beside it, and its name alone in "
+            "the header)"
+        )
+    if not (path.parent / data).is_file():
+        raise InvalidInputError(f"{path}: its voxels are in {data}, which does not exist (remedy: copy it as well)")
+    return (path.parent / data).stat().st_size, plain
+
+
+def _pair_bytes(path: Path) -> int:
+    """Size of the file of voxels beside a `.hdr`."""
+    endings = (".img", ".img.gz", ".IMG") if path.suffix.lower() == ".hdr" else ()
+    pair = [path.with_suffix(ending) for ending in endings]
+    return max((data.stat().st_size for data in pair if data.is_file()), default=0)
+
+
+def _product(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
