@@ -15,15 +15,15 @@ from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.annotations import MAP_KINDS, CaseAnnotation, WeakAnnotations
 from nnunet_weak.dataset.case_files import CaseFiles, channel_file_name
 from nnunet_weak.dataset.convert import ConvertedCase, write_raw_dataset
+from nnunet_weak.dataset.dataset_json import read_stock_entries
 from nnunet_weak.dataset.folders import dataset_folder, new_dataset_folder
 from nnunet_weak.dataset.input_channels import further_channels, read_first_channel, write_input_channels
-from nnunet_weak.dataset.raw import RawDataset, read_file_ending
+from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.dataset.splits import read_splits
 from nnunet_weak.drawings.cases import labels_of_map
 from nnunet_weak.drawings.fusion import majority_vote, staple
 from nnunet_weak.drawings.random_walker import RANDOM_WALKER, propagate_random_walker
 from nnunet_weak.errors import InvalidInputError, Problems, printable
-from nnunet_weak.images.json_files import load_object
 from nnunet_weak.images.read import read_label_map_on_grid, with_geometry_of
 from nnunet_weak.options import option, parse, processes_option, shorten_path
 
@@ -87,11 +87,11 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
         raise InvalidInputError(
             f"{source / 'dataset.json'}: names no positive annotation map, so there is nothing to fuse"
         )
-    content = load_object(source / "dataset.json", labels=dict, channel_names=dict)
+    entries = read_stock_entries(source)
     name = options.name or source.name[len("Dataset000_") :] + options.method.title().replace("_", "")
     target = new_dataset_folder(options.output_id, name, overwrite=options.overwrite)
     cases = {case: replace(entry, maps=()) for case, entry in annotations.cases.items()}
-    num_classes = len(content["labels"]) - 1  # without "ignore"
+    num_classes = entries.num_classes
     splits_file = source / "splits_final.json"
 
     class SameFolds(RawDataset):
@@ -103,10 +103,10 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
     fused = SameFolds(
         options.output_id,
         name,
-        tuple(content["channel_names"].values()),
-        content["labels"],
+        entries.channel_names,
+        entries.labels,
         replace(annotations, maps={}, cases=cases),
-        read_file_ending(source),
+        entries.file_ending,
         provenance={
             "command": [shorten_path(argument) for argument in command],
             "fused": {"data_set": source.name, "method": options.method, "maps": positive},

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_weak.cli.console import console_command
+from nnunet_weak.dataset.dataset_json import read_stock_entries
 from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.dataset.plans import damaged_plans_named, read_plans
-from nnunet_weak.dataset.raw import read_file_ending
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.options import option, parse, processes_option
 
@@ -75,7 +75,7 @@ def _preprocess_dataset(dataset: str, options: Options) -> None:
     if not plans_file.is_file():
         raise InvalidInputError(f"{plans_file}: no such file (remedy: run nnUNetv2_plan_and_preprocess first)")
     plans = read_plans(plans_file)
-    file_ending = read_file_ending(raw)
+    file_ending = read_stock_entries(raw).file_ending
     cases = sorted(annotations.cases)[options.part_id :: options.num_parts]
     with damaged_plans_named(plans_file):
         configurations = _preprocessed_configurations(plans, preprocessed, options.configuration)

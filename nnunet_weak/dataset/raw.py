@@ -18,8 +18,7 @@ from nnunet_weak import __version__
 from nnunet_weak.dataset.annotations import BLOCK, WeakAnnotations
 from nnunet_weak.dataset.folders import CONVERSION_RECORD, check_dataset_name
 from nnunet_weak.dataset.splits import SPLIT_SEED, make_splits
-from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.json_files import load_object
+from nnunet_weak.errors import Problems
 from nnunet_weak.images.write import WRITABLE_ENDINGS
 
 NO_NORMALISATION = "noNorm"
@@ -124,19 +123,3 @@ class RawDataset:
         for name, text in {**texts, **self.texts}.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
-
-
-def read_file_ending(folder: Path) -> str:
-    """Ending of a data set's files, from its `dataset.json`.
-
-    Raises:
-        InvalidInputError: The file is damaged, or the ending is none that this package writes.
-    """
-    path = folder / "dataset.json"
-    ending = load_object(path, file_ending=str)["file_ending"]
-    if ending not in WRITABLE_ENDINGS:
-        raise InvalidInputError(
-            f"{path}: file_ending {ending!r} is none of {', '.join(WRITABLE_ENDINGS)} (remedy: convert the data set "
-            "again)"
-        )
-    return ending
