@@ -15,29 +15,26 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nnunet_weak import __version__
 from nnunet_weak.cli.console import console_command
-from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset.case_files import CaseFiles, channel_file_name
 from nnunet_weak.dataset.case_record import NOT_MADE_BEFORE, CaseRecord
 from nnunet_weak.dataset.convert import files_in
-from nnunet_weak.dataset.dataset_json import read_stock_entries
-from nnunet_weak.dataset.find_cases import CaseLayout, discover_cases
-from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.dataset.input_channels import read_first_channel, write_input_channels
+from nnunet_weak.dataset.parts import Parts
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_file, scratch_folder
 from nnunet_weak.images.integrity import fingerprint
 from nnunet_weak.images.json_files import load_json
 from nnunet_weak.images.outputs import check_place
-from nnunet_weak.images.read import list_images, read_case_image
+from nnunet_weak.images.read import read_case_image
 from nnunet_weak.options import RUN, option, parse, processes_option
 from nnunet_weak.parallel import run_cases
 from nnunet_weak.scores.cases import ScoreCase
-from nnunet_weak.scores.initial_masks import find_initial_masks, read_initial_mask
-from nnunet_weak.scores.regions import RegionSource, parse_regions
+from nnunet_weak.scores.inference import InferenceInputs, ScoreNetwork, find_inference_cases, read_network
+from nnunet_weak.scores.initial_masks import read_initial_mask
 
 logger = logging.getLogger(__name__)
 
@@ -47,37 +44,10 @@ _CASE_RECORDS = "prepared"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparation:
+class Preparation(InferenceInputs, Parts):
     """Options of the command."""
 
-    images: Path = option("-i", metavar="DIR", help="images, stored as for the converter")
-    masks: Path = option(metavar="DIR", help="initial masks, stored as for the converter")
-    model: str = option(
-        "-m", metavar="MODEL", help="model folder (with dataset.json), or number or name of the data set"
-    )
     output: Path = option("-o", metavar="DIR", help="folder to write to")
-    regions: tuple[RegionSource, ...] | None = option(
-        default=None,
-        metavar="NAME=SOURCE",
-        read=parse_regions,
-        help="where the regions are, as for the converter (default: as at training)",
-    )
-    prior_folder: Path | None = option(
-        default=None, metavar="DIR", help="boundary priors, for networks trained with --prior file"
-    )
-    channel_suffixes: tuple[str, ...] | None = option(
-        default=None, metavar="SUFFIX", help="endings of file names, channel by channel"
-    )
-    case_layout: CaseLayout = option("--layout", default="auto", help="how images are stored (default: %(default)s)")
-    other_labels: Literal["refuse", "background"] = option(
-        default="refuse", help="values of a mask that belong to no region (default: %(default)s)"
-    )
-    num_parts: int = option(
-        "--num_parts", default=1, group=RUN, metavar="P", help="split the cases in P parts (default: %(default)s)"
-    )
-    part_id: int = option(
-        "--part_id", default=0, group=RUN, metavar="I", help="the part to do, from 0 (default: %(default)s)"
-    )
     overwrite: bool = option(default=False, group=RUN, help="write complete files again")
     processes: int | None = processes_option()
 
@@ -85,18 +55,8 @@ class Preparation:
         """Refuse a part that does not exist, and an output among the inputs."""
         problems = Problems()
         check_place(self.output, (self.images, self.masks, self.prior_folder), f"--output {self.output}", problems)
-        if not 0 <= self.part_id < self.num_parts:
-            problems.add(f"--part_id {self.part_id}", f"parts are numbered from 0 to {self.num_parts - 1}")
+        self.check_part(problems)
         problems.raise_if_any()
-
-
-@dataclass(frozen=True)
-class _Network:
-    """What a SCORE network takes: its annotations, the regions of its masks, and the format of its files."""
-
-    annotations: WeakAnnotations
-    regions: tuple[RegionSource, ...]
-    file_ending: str
 
 
 def prepare(options: Preparation) -> tuple[int, int]:
@@ -110,14 +70,14 @@ def prepare(options: Preparation) -> tuple[int, int]:
             earlier channels of cases with one are removed.
         OSError: A file cannot be written; complete files stay.
     """
-    network = _read_network(options)
-    cases = _find_cases(options, network)
+    network = read_network(options)
+    cases = find_inference_cases(options, network)
     options.output.mkdir(parents=True, exist_ok=True)
-    _write_record(options, network.annotations)
+    _write_record(options, network)
     problems = Problems()
     reasons = run_cases(
         partial(_prepare_case, options, network),
-        {case.name: case for case in cases[options.part_id :: options.num_parts]},
+        options.of(cases),
         problems,
         processes=options.processes,
         description="Preparing",
@@ -140,7 +100,7 @@ example: refine TotalSegmentator's masks of new CTs
 Masks are read as at training; --regions says where the regions are if they are stored in another way. Cases that are
 complete are skipped, so an interrupted run can be repeated; a case is made again if its channels, images, masks or
 options have changed since (sizes and SHA-256 sums are in imagesTs/prepared).
-On two machines: --num_parts 2 --part_id 0 and --num_parts 2 --part_id 1.
+On two machines: -num_parts 2 -part_id 0 and -num_parts 2 -part_id 1.
 """
 
 
@@ -159,57 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_network(options: Preparation) -> _Network:
-    folder = Path(options.model)
-    if not folder.is_dir():
-        folder = dataset_folder(options.model, "nnUNet_raw", "nnUNet_preprocessed", option="-m")
-    annotations = WeakAnnotations.read(folder)
-    if annotations.method != "score":
-        raise InvalidInputError(
-            f"{folder}: trained by the method '{annotations.method}', which needs the images alone "
-            "(remedy: give them to nnUNetv2_predict as they are)"
-        )
-    names, sources = annotations.channels.masks, annotations.mask_sources
-    regions = options.regions or parse_regions(
-        [f"{name}={sources.get(name, number)}" for number, name in enumerate(names, start=1)]
-    )
-    if tuple(region.name for region in regions) != names:
-        raise InvalidInputError(
-            f"--regions {' '.join(region.name for region in regions)}: the network was trained with the regions "
-            f"{', '.join(names)} (remedy: name these, in this order)"
-        )
-    return _Network(annotations, regions, read_stock_entries(folder).file_ending)
-
-
-def _find_cases(options: Preparation, network: _Network) -> list[ScoreCase]:
-    found = discover_cases(options.images, channel_suffixes=options.channel_suffixes, layout=options.case_layout)
-    problems = Problems()
-    channels = network.annotations.channels.images
-    for case, paths in found.items():
-        if len(paths) != channels:
-            problems.add(
-                f"{options.images}, case '{case}'",
-                f"{len(paths)} image channels, the network was trained with {channels}",
-                "give the channels of the training images, in their order",
-            )
-    masks = problems.attempt(find_initial_masks, options.masks, list(found), network.regions, problems) or {}
-    priors: dict[str, Path] = {}
-    prior = network.annotations.prior
-    if prior is not None and prior.kind == "file":
-        if options.prior_folder is None:
-            problems.add(
-                "boundary prior", "the network was trained with priors of your own", "give them with --prior-folder DIR"
-            )
-        else:
-            priors = problems.attempt(list_images, options.prior_folder) or {}
-            for case in found:
-                if case not in priors:
-                    problems.add(f"{options.prior_folder}, case '{case}'", "no boundary prior", "add it")
-    problems.raise_if_any("nothing was written")
-    return [ScoreCase(case, tuple(paths), masks[case], priors.get(case)) for case, paths in sorted(found.items())]
-
-
-def _prepare_case(options: Preparation, network: _Network, case: ScoreCase) -> str | None:
+def _prepare_case(options: Preparation, network: ScoreNetwork, case: ScoreCase) -> str | None:
     """Write the files of a case, and why; None if they are complete."""
     layout, prior = network.annotations.channels, network.annotations.prior
     names = [channel_file_name(case.name, channel, network.file_ending) for channel in range(layout.count)]
@@ -242,11 +152,11 @@ def _prepare_case(options: Preparation, network: _Network, case: ScoreCase) -> s
     return reason
 
 
-def _settings_of(options: Preparation, network: _Network) -> dict[str, Any]:
+def _settings_of(options: Preparation, network: ScoreNetwork) -> dict[str, Any]:
     """Everything beside its files that decides what the channels of a case hold."""
     return {
         "version": __version__,
-        **_block_settings(network.annotations),
+        **network.block_settings(),
         "regions": [asdict(region) for region in network.regions],
         "other_labels": options.other_labels,
     }
@@ -274,14 +184,9 @@ def _check_unrecorded(paths: Sequence[Path], new_folder: Path) -> None:
     problems.raise_if_any()
 
 
-def _block_settings(annotations: WeakAnnotations) -> dict[str, Any]:
-    block = annotations.to_json(with_cases=False)
-    return {key: block[key] for key in ("channels", "prior") if key in block}
-
-
-def _write_record(options: Preparation, annotations: WeakAnnotations) -> None:
+def _write_record(options: Preparation, network: ScoreNetwork) -> None:
     """Record the network for which the folder's files are made, and refuse to mix files made for different networks."""
-    settings = _block_settings(annotations)
+    settings = network.block_settings()
     path = options.output / _RECORD
     if path.is_file() and not options.overwrite:
         if load_json(path) != settings:
