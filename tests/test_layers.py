@@ -13,6 +13,8 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = "nnunet_weak"
 FOLDERS = {
@@ -23,7 +25,7 @@ FOLDERS = {
 
 # From the top; a folder or loose module of the package stands in one layer.
 LAYERS = (
-    ("trainer_shims", "api", "front_door"),
+    ("trainer_shims", "api", "front_door", "entry_points"),
     ("trainers", "dataset_conversion"),
     ("cli",),
     ("training", "evaluation", "simulation"),
@@ -176,8 +178,9 @@ def is_import(node: ast.AST) -> bool:
 
 
 def console_scripts() -> dict[str, str]:
+    """Function of each command, as in `nnunet_weak.entry_points:evaluate`."""
     section = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.scripts]")[1].split("\n[")[0]
-    return dict(re.findall(r'^(\S+) = "(\S+):main"$', section, flags=re.MULTILINE))
+    return dict(re.findall(r'^(\S+) = "(\S+)"$', section, flags=re.MULTILINE))
 
 
 HELP_SAYS = {
@@ -189,28 +192,47 @@ HELP_SAYS = {
 }
 
 
-def test_every_command_answers_help_without_loading_what_it_does_not_need():
+HEAVY = (
+    *("torch", "nnunetv2", "matplotlib", "pandas", "skimage", "nibabel", "blosc2"),
+    *(f"scipy.{part}" for part in ("linalg", "ndimage", "optimize", "sparse", "spatial", "special", "stats")),
+)
+
+
+def test_every_command_is_an_entry_point_of_its_own_name():
+    for command, target in console_scripts().items():
+        name = "front_door" if command == "nnunet_weak" else command.removeprefix("nnunet_weak_")
+        assert target == f"{PACKAGE}.entry_points:{name}"
+
+
+@pytest.mark.parametrize("command", console_scripts())
+def test_help_comes_without_loading_what_it_does_not_need(command: str):
     """As users wait for it: torch alone takes seconds."""
+    module, _, function = console_scripts()[command].partition(":")
+    text = run_python(f"""
+import sys
+from {module} import {function}
+sys.argv = [{command!r}, "--help"]
+try:
+    {function}()
+except SystemExit as stop:
+    assert stop.code == 0
+    print("loaded", *sorted(set({HEAVY!r}) & set(sys.modules)))
+""")
+    text, _, loaded = text.rpartition("loaded")
+    assert loaded.split() == []
+    assert text.startswith(f"usage: {command} ") and text.count(f"{command} ") > 1, "no example"
+    for expected in HELP_SAYS.get(command, ()):
+        assert expected in text
+
+
+def test_an_entry_point_begins_with_little():
+    """Ctrl-C is answered as soon as it is loaded."""
     code = f"""
-import contextlib, importlib, io, json, sys
-answers, seen = {{}}, set()
-for command, module in {console_scripts()!r}.items():
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(output):
-            importlib.import_module(module).main(["--help"])
-    except SystemExit as stop:
-        code = stop.code
-    heavy = {{"torch", "nnunetv2", "matplotlib", "pandas", "skimage"}} & set(sys.modules)
-    answers[command] = [code, output.getvalue(), sorted(heavy - seen)]
-    seen |= heavy
-print(json.dumps(answers))
+import sys
+before = set(sys.modules)
+import {PACKAGE}.entry_points
+print(*set(sys.modules) - before)
 """
-    answers = json.loads(run_python(code).splitlines()[-1])
-    assert len(answers) >= 6
-    for command, (code, text, heavy) in answers.items():
-        assert code == 0 and text.startswith(f"usage: {command} "), command
-        assert heavy == [], f"{command} --help loads {heavy}"
-        assert text.count(f"{command} ") > 1, f"{command} --help shows no example"
-        for expected in HELP_SAYS.get(command, ()):
-            assert expected in text, command
+    names = {name.partition(".")[0] for name in run_python(code).split()}
+    assert names <= {PACKAGE, "signal", "enum", "types", "operator", "functools", "collections", "reprlib", "keyword"}
+    assert {f"{PACKAGE}.cli.console", f"{PACKAGE}.cli"} >= IMPORTS[f"{PACKAGE}.entry_points"]

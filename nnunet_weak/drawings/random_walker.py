@@ -14,8 +14,8 @@ from math import isclose
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nnunet_weak.drawings.fusion import majority_vote
 
@@ -62,7 +62,7 @@ def propagate_random_walker(
         if len(np.unique(seeds[seeds > 0])) < 2 or seeds.all():
             continue
         # Walkers never leave this box: everything beyond one voxel around the blank ones is drawn.
-        (box,) = ndimage.find_objects(ndimage.binary_dilation(seeds == 0, np.ones((3, 3))).astype(np.uint8))
+        (box,) = scipy.ndimage.find_objects(scipy.ndimage.binary_dilation(seeds == 0, np.ones((3, 3))).astype(np.uint8))
         deviation = image[index].std((0, 1))
         standard = (image[index][box] - image[index].mean((0, 1))) / np.where(deviation > 0, deviation, 1)
         classes = np.unique(seeds[box][seeds[box] > 0])

@@ -43,8 +43,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             if replaced.exists():
                 replaced.rename(target)
             raise
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        _name_file(error, target)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
 
@@ -83,9 +84,21 @@ def removed_on_failure(path: Path) -> Iterator[None]:
     """Remove a file if the block that writes it raises; for files in an `atomic_folder`."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        _name_file(error, path)
         raise
+
+
+def final_name(path: str) -> str:
+    """The path that a file will have which is written under a temporary name, or in a folder of such a name."""
+    return re.sub(rf"\.partial-\d+@{re.escape(platform.node())}-", "", path)
+
+
+def _name_file(error: BaseException, path: Path) -> None:
+    """Let the error of a full disk tell which, as that of a write names no file."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(path)
 
 
 def _temporary(kind: str, target: Path) -> Path:

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 import SimpleITK as sitk
-from scipy import ndimage
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.read import geometry_difference
@@ -68,7 +68,7 @@ def assess_in_band(
             raise InvalidInputError(f"{name} not on the mask's grid: {difference}")
     inside, truth = (sitk.GetArrayViewFromImage(image) > 0 for image in (mask, reference))
     # Cropped to the band of the mask and of the reference.
-    either = ndimage.find_objects((inside | truth).view(np.uint8))
+    either = scipy.ndimage.find_objects((inside | truth).view(np.uint8))
     margin = int(radius_vox) + 1
     part = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in either[0]) if either else ...
     inside, truth = inside[part], truth[part]

@@ -7,7 +7,7 @@ from those of all voxels by far less than they vary between scanners, and cost a
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are loaded where they are first used
 
 _SAMPLE_VOXELS = 2_000_000
 # Hounsfield units: nothing in a body but lung and bowel gas lies below -300, and only air lies below -200 in bulk.
@@ -21,7 +21,7 @@ def filled_nonzero_region(array: np.ndarray) -> np.ndarray | None:
     nonzero = array != 0
     if all(np.take(nonzero, index, axis=axis).all() for axis in range(array.ndim) for index in (0, -1)):
         return None
-    return ndimage.binary_fill_holes(nonzero)
+    return scipy.ndimage.binary_fill_holes(nonzero)
 
 
 def regular_sample(array: np.ndarray) -> tuple[slice, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are loaded where they are first used
 
 from nnunet_weak.priors.otsu import AIR_THRESHOLD, UPPER_PERCENTILE, rescaled_over_body
 from nnunet_weak.priors.prior import Option, Prior, PriorInput, Probability
@@ -30,7 +30,7 @@ def gradient_prior(
     for start in range(0, len(magnitude), step):
         first = max(start - margin, 0)
         slab = case.intensities[first : start + step + margin].astype(np.float32)
-        slab = ndimage.gaussian_filter(slab, sigma_vox, truncate=_KERNEL_SIGMAS)
+        slab = scipy.ndimage.gaussian_filter(slab, sigma_vox, truncate=_KERNEL_SIGMAS)
         squares = np.zeros_like(slab)
         for axis in range(3):
             if slab.shape[axis] > 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are loaded where they are first used
 
 from nnunet_weak.priors.neighbourhood import REACH, SHELL, Neighbourhood, prior_by_region, regular_choice
 from nnunet_weak.priors.otsu import otsu_threshold, rescaled
@@ -58,7 +58,7 @@ def _fill_holes_by_slice(prior: np.ndarray, around: Neighbourhood, reach_mm: flo
             continue
         # Beyond the reach counts as open, so a gap that the mask's slice does not enclose is no hole.
         open_ = (plane <= UNINFORMATIVE) | (depth_mm < -reach_mm)
-        holes, count = ndimage.label(ndimage.binary_fill_holes(~open_) & open_)
+        holes, count = scipy.ndimage.label(scipy.ndimage.binary_fill_holes(~open_) & open_)
         if count:
             mostly_inside = np.bincount(holes.ravel(), inside.ravel()) * 2 > np.bincount(holes.ravel())
             mostly_inside[0] = False

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 import SimpleITK as sitk
-from scipy import ndimage
 
 from nnunet_weak.priors.prior import UNINFORMATIVE, Array, Option, PriorInput, Probability
 
@@ -66,7 +66,7 @@ def prior_by_region(
     """
     assert case.labels is not None
     prior = np.zeros(case.labels.shape, dtype=np.float32)
-    boxes = {index + 1: box for index, box in enumerate(ndimage.find_objects(case.labels)) if box is not None}
+    boxes = {index + 1: box for index, box in enumerate(scipy.ndimage.find_objects(case.labels)) if box is not None}
     # In 254ths of the reach: a quarter of the memory, and only nearly equal distances tie. One region needs none of it.
     nearest = np.full(prior.shape, 255, dtype=np.uint8) if len(boxes) > 1 else None
     for label, box in boxes.items():

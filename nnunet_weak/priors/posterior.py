@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are loaded where they are first used
 
 from nnunet_weak.errors import Problems
 from nnunet_weak.priors.neighbourhood import REACH, SHELL, Neighbourhood, prior_by_region, regular_choice
@@ -111,10 +111,10 @@ def _densities(
     place = [(index / size).astype(np.intp) for index, size in zip(at, cell_vox, strict=True)]
     slot, size = np.ravel_multi_index([*place, lower], (*cells, _BINS)), int(np.prod(cells)) * _BINS
     counts = np.bincount(slot, 1 - share, minlength=size) + np.bincount(slot + 1, share, minlength=size)
-    counts = ndimage.gaussian_filter1d(counts.reshape(*cells, _BINS), _BIN_SIGMA, axis=-1, mode="nearest")
+    counts = scipy.ndimage.gaussian_filter1d(counts.reshape(*cells, _BINS), _BIN_SIGMA, axis=-1, mode="nearest")
     whole_region = counts.sum(axis=(0, 1, 2)) / counts.sum()
     sigma_cells = sigma_mm / (cell_vox * around.spacing_mm)
-    counts = ndimage.gaussian_filter(counts, sigma_cells, axes=(0, 1, 2), mode="constant")
+    counts = scipy.ndimage.gaussian_filter(counts, sigma_cells, axes=(0, 1, 2), mode="constant")
     # A kernel of height 1 instead of sum 1 makes the counts numbers of voxels that a window holds.
     counts *= np.prod(np.maximum(np.sqrt(2 * np.pi) * sigma_cells, 1))
     counts += _WHOLE_REGION_VOXELS * whole_region
@@ -124,7 +124,7 @@ def _densities(
 def _looked_up(table: np.ndarray, at: Indices, bins: np.ndarray, cell_vox: np.ndarray) -> np.ndarray:
     """Linear interpolation in place and intensity; cell centres lie half a cell from the border."""
     place = [(index + 0.5) / size - 0.5 for index, size in zip(at, cell_vox, strict=True)]
-    return ndimage.map_coordinates(table, np.array([*place, bins], dtype=np.float32), order=1, mode="nearest")
+    return scipy.ndimage.map_coordinates(table, np.array([*place, bins], dtype=np.float32), order=1, mode="nearest")
 
 
 def _check(values: Mapping[str, float], where: str, problems: Problems) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from nnunet_weak.errors import Problems
 
@@ -86,5 +86,5 @@ class Prior:
 
 def add_log_odds(probability: Probability, log_odds: NDArray[np.floating]) -> Probability:
     """Probability after further evidence; finite where it was 0 or 1, so that no source silences the others."""
-    prior = logit(np.clip(probability, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY))
-    return expit(prior + log_odds).astype(np.float32, copy=False)
+    prior = scipy.special.logit(np.clip(probability, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY))
+    return scipy.special.expit(prior + log_odds).astype(np.float32, copy=False)

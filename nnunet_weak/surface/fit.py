@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import ConvexHull, cKDTree
 from threadpoolctl import ThreadpoolController
 
 from nnunet_weak.errors import InvalidInputError
@@ -121,7 +121,7 @@ class SurfaceFit:
                 f"on the surface of one closed object without holes. Check that points of several objects were not "
                 f"mixed."
             )
-        distances, _ = cKDTree(points).query(vertices)
+        distances, _ = scipy.spatial.cKDTree(points).query(vertices)
         gap = vertices[distances.argmax()]
         spread = spread_warnings(points, surface_area(vertices, faces), gap, float(distances.max()))
         residuals = closest_points(given, vertices, faces).distance
@@ -157,7 +157,7 @@ def fit_surface(points_mm: ArrayLike, *, stiffness: float = 1.0, noise_mm: float
     points, warnings = check_points(given, stiffness, noise_mm)
     frame = LocalFrame.of(points)
     directions, faces = icosphere(SUBDIVISIONS)
-    plausible_volume = _PLAUSIBLE_SHARE_OF_HULL * ConvexHull(points).volume
+    plausible_volume = _PLAUSIBLE_SHARE_OF_HULL * scipy.spatial.ConvexHull(points).volume
     for factor in _RETRY_STIFFNESS:
         surface = _fit_map(frame.to_local(points), factor * stiffness, noise_mm / frame.scale_mm)
         vertices = frame.to_world(surface(directions))
@@ -175,7 +175,7 @@ def fit_surface(points_mm: ArrayLike, *, stiffness: float = 1.0, noise_mm: float
 
 def _fit_map(points: FloatArray, stiffness: float, noise: float) -> SphereMap:
     """The whole recipe in the local frame."""
-    hull = ConvexHull(points)
+    hull = scipy.spatial.ConvexHull(points)
     depth = -(points @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)
     inside = float((depth > 0.02 * np.ptp(points, axis=0).max()).mean())
     # 1 where all points lie on their convex hull, 0 where 8 % or more lie clearly inside.

@@ -25,10 +25,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
-from scipy.spatial.distance import cdist
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.surface.fit import SUBDIVISIONS, SurfaceFit, single_blas_thread
@@ -136,13 +135,15 @@ class _Sampler:
         low = np.clip(np.floor(index.min(axis=0) - margin), 0, last).astype(int)
         high = np.clip(np.ceil(index.max(axis=0) + margin), low, last).astype(int)
         part = sitk.RegionOfInterest(image, (high - low + 1).tolist(), low.tolist())
-        return cls(gaussian_filter(sitk.GetArrayFromImage(part).astype(np.float32), _BLUR), part, voxel_mm)
+        values = sitk.GetArrayFromImage(part).astype(np.float32)
+        return cls(scipy.ndimage.gaussian_filter(values, _BLUR), part, voxel_mm)
 
     def along(self, places: FloatArray, normals: FloatArray, offsets_mm: NDArray[np.floating]) -> FloatArray:
         """Profiles, shape (places, offsets)."""
         world = places[:, None] + offsets_mm[None, :, None] * normals[:, None]
         index = world_to_index(world.reshape(-1, 3), self.image)[:, ::-1].T
-        return map_coordinates(self.values, index, order=1, mode="nearest").reshape(world.shape[:2]).astype(float)
+        sampled = scipy.ndimage.map_coordinates(self.values, index, order=1, mode="nearest")
+        return sampled.reshape(world.shape[:2]).astype(float)
 
 
 def _observe(
@@ -181,7 +182,7 @@ def _observe(
 
 def _nearby_weights(places: FloatArray, points: FloatArray, reach_mm: float, leave_out: bool = False) -> FloatArray:
     """Gaussian weights of the points around each place, rows sum to 1."""
-    squared = cdist(places, points, "sqeuclidean")
+    squared = scipy.spatial.distance.cdist(places, points, "sqeuclidean")
     if leave_out:
         np.fill_diagonal(squared, np.inf)
     weights = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / (2 * reach_mm**2))

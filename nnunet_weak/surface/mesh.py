@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, cKDTree
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -37,7 +37,7 @@ def icosphere(subdivisions: int) -> tuple[FloatArray, IntArray]:
     corners = [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)]
     vertices = np.array([corner[-shift:] + corner[:-shift] for shift in (0, 1, 2) for corner in corners], dtype=float)
     vertices /= np.linalg.norm(vertices, axis=1, keepdims=True)
-    faces = ConvexHull(vertices).simplices.astype(np.int64)
+    faces = scipy.spatial.ConvexHull(vertices).simplices.astype(np.int64)
     inward = np.linalg.det(vertices[faces]) < 0
     faces[inward] = faces[inward][:, ::-1]
     for _ in range(subdivisions):
@@ -95,7 +95,7 @@ def closest_points(points: FloatArray, vertices: FloatArray, faces: IntArray, n_
     """
     width = min(n_faces, len(faces))
     centres = (vertices[faces[:, 0]] + vertices[faces[:, 1]] + vertices[faces[:, 2]]) / 3
-    tree = cKDTree(centres, balanced_tree=False, compact_nodes=False)
+    tree = scipy.spatial.cKDTree(centres, balanced_tree=False, compact_nodes=False)
     candidates = tree.query(points, k=width)[1].ravel()
     weights, squared = _closest_in_triangles(np.repeat(points, width, axis=0), vertices[faces[candidates]])
     best = squared.reshape(-1, width).argmin(axis=1) + width * np.arange(len(points))

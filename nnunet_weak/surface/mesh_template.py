@@ -22,12 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix, diags
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import eigsh
-from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.surface.mesh import signed_volume, surface_area
@@ -82,7 +78,7 @@ class MeshTemplate:
         Every way to lay the principal axes of the template on those of the points is tried, then the best is refined by
         iterated closest points.
         """
-        tree = cKDTree(self.vertices)
+        tree = scipy.spatial.cKDTree(self.vertices)
         placements = []
         for rotation in _axis_rotations(self.vertices, points):
             centre = points.mean(axis=0)
@@ -141,8 +137,8 @@ def _check_closed(vertices: FloatArray, faces: IntArray, name: str) -> None:
         problems.append(f"{(uses != 2).sum()} of its {len(uses)} edges do not lie between two triangles: it has holes")
     elif len(np.unique(directed, axis=0)) < len(directed):
         problems.append("neighbouring triangles face in opposite directions")
-    matrix = coo_matrix((np.ones(len(directed)), directed.T), shape=(len(vertices),) * 2)
-    pieces = connected_components(matrix, directed=False, return_labels=False)
+    matrix = scipy.sparse.coo_matrix((np.ones(len(directed)), directed.T), shape=(len(vertices),) * 2)
+    pieces = scipy.sparse.csgraph.connected_components(matrix, directed=False, return_labels=False)
     if pieces > 1:
         problems.append(f"it has {pieces} pieces that are not connected")
     if not problems and not abs(signed_volume(vertices, faces)) > 0:
@@ -159,24 +155,26 @@ def _harmonics(vertices: FloatArray, faces: IntArray, count: int) -> tuple[Float
     area = surface_area(vertices, faces)
     stiffness, mass = _laplacian(vertices, faces)
     # Shifted below 0, as the constant's eigenvalue is 0 and the matrix singular there.
-    eigenvalues, functions = eigsh(stiffness, count + 1, diags(mass), sigma=-1e-3 / area, which="LM")
+    eigenvalues, functions = scipy.sparse.linalg.eigsh(
+        stiffness, count + 1, scipy.sparse.diags(mass), sigma=-1e-3 / area, which="LM"
+    )
     order = np.argsort(eigenvalues)[1:]
     scaled = np.maximum(eigenvalues[order], 0) * area / (4 * np.pi)
     return functions[:, order] * np.sqrt(area), scaled
 
 
-def _laplacian(vertices: FloatArray, faces: IntArray) -> tuple[csr_matrix, FloatArray]:
+def _laplacian(vertices: FloatArray, faces: IntArray) -> tuple[scipy.sparse.csr_matrix, FloatArray]:
     """Cotangent stiffness matrix and the area of each vertex."""
-    adjacency = csr_matrix((len(vertices),) * 2)
+    adjacency = scipy.sparse.csr_matrix((len(vertices),) * 2)
     for corner in range(3):
         i, j, k = np.roll(faces, -corner, axis=1).T
         to_j, to_k = vertices[j] - vertices[i], vertices[k] - vertices[i]
         twice_area = np.linalg.norm(np.cross(to_j, to_k), axis=1)
         cotangent = (to_j * to_k).sum(axis=1) / np.maximum(twice_area, 1e-12)
-        adjacency += coo_matrix((cotangent / 2, (j, k)), shape=adjacency.shape).tocsr()
+        adjacency += scipy.sparse.coo_matrix((cotangent / 2, (j, k)), shape=adjacency.shape).tocsr()
     adjacency += adjacency.T
     mass = np.bincount(faces.ravel(), np.repeat(twice_area / 6, 3), minlength=len(vertices)).astype(float)
-    return diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency, mass
+    return scipy.sparse.diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency, mass
 
 
 def _axis_rotations(vertices: FloatArray, points: FloatArray) -> FloatArray:
@@ -184,7 +182,7 @@ def _axis_rotations(vertices: FloatArray, points: FloatArray) -> FloatArray:
     own, theirs = (np.linalg.svd(cloud - cloud.mean(axis=0), full_matrices=False)[2] for cloud in (vertices, points))
     own[2] *= np.sign(np.linalg.det(own))
     theirs[2] *= np.sign(np.linalg.det(theirs))
-    return theirs.T @ Rotation.create_group("O").as_matrix() @ own
+    return theirs.T @ scipy.spatial.transform.Rotation.create_group("O").as_matrix() @ own
 
 
 def _similarity(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float, FloatArray]:

@@ -6,8 +6,8 @@ Positions are LPS mm, rows of arrays of shape (N, 3).
 from __future__ import annotations
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from nnunet_weak.errors import Problems
 
@@ -80,7 +80,7 @@ def distinct_points(points_mm: FloatArray) -> NDArray[np.int64]:
     rows = np.flatnonzero(np.isfinite(points_mm).all(axis=1))
     if len(rows) < 2:
         return rows
-    tree = cKDTree(points_mm[rows])
+    tree = scipy.spatial.cKDTree(points_mm[rows])
     dropped = np.zeros(len(rows), bool)
     for number, point in enumerate(points_mm[rows]):
         if not dropped[number]:
@@ -132,7 +132,7 @@ def spread_warnings(points: FloatArray, area: float, gap_location: FloatArray, g
 
 def spacing_ratio(points: FloatArray, area: float) -> float:
     """Mean distance to the nearest other point, relative to the side of each point's share of the area."""
-    distances, _ = cKDTree(points).query(points, k=2)
+    distances, _ = scipy.spatial.cKDTree(points).query(points, k=2)
     return float(distances[:, 1].mean() / np.sqrt(area / len(points)))
 
 

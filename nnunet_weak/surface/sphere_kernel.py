@@ -24,10 +24,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
-from scipy.linalg import lapack
-from scipy.optimize import minimize
-from scipy.special import eval_legendre
 
 DEGREES = np.arange(1.0, 51.0)
 _TABLE_INTERVALS = 8192
@@ -129,7 +127,9 @@ def optimise_attachments(
         return float(np.vdot(points, coefficients)), gradient.ravel()
 
     options = {"maxiter": iterations, "maxcor": 10}
-    result = minimize(energy_and_gradient, attachments.ravel(), jac=True, method="L-BFGS-B", options=options)
+    result = scipy.optimize.minimize(
+        energy_and_gradient, attachments.ravel(), jac=True, method="L-BFGS-B", options=options
+    )
     free = result.x.reshape(n_points, 3)
     return free / np.linalg.norm(free, axis=1, keepdims=True)
 
@@ -141,7 +141,7 @@ def solve_bordered(matrix: FloatArray, points: FloatArray, ridge: float) -> tupl
     right = np.empty((n_points, 4), order="F")
     right[:, :3] = points
     right[:, 3] = 1
-    _, solution, info = lapack.dposv(matrix.T, right, lower=0, overwrite_a=1, overwrite_b=1)
+    _, solution, info = scipy.linalg.lapack.dposv(matrix.T, right, lower=0, overwrite_a=1, overwrite_b=1)
     if info != 0:
         raise np.linalg.LinAlgError("the kernel matrix of the surface fit is not positive definite")
     translation = solution[:, :3].sum(axis=0) / solution[:, 3].sum()
@@ -151,4 +151,4 @@ def solve_bordered(matrix: FloatArray, points: FloatArray, ridge: float) -> tupl
 @lru_cache(maxsize=1)
 def _legendre_table() -> FloatArray:
     """P_1..P_50 on the table's grid, shape (50, M + 1)."""
-    return eval_legendre(DEGREES.astype(int)[:, None], np.linspace(-1, 1, _TABLE_INTERVALS + 1))
+    return scipy.special.eval_legendre(DEGREES.astype(int)[:, None], np.linspace(-1, 1, _TABLE_INTERVALS + 1))

@@ -125,5 +125,5 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nnunet_weak.images.write.write_volume", full_disk)
-    assert main([str(tmp_path / "data"), *SMALL, "-np", "1"]) == 1
+    assert main([str(tmp_path / "data"), *SMALL, "-np", "1"]) == 2
     assert not list(tmp_path.iterdir())

@@ -200,7 +200,7 @@ def test_parts_make_the_whole(study: Path):
 
 
 @pytest.mark.parametrize(
-    ("failure", "code"), [(OSError(errno.ENOSPC, "No space left on device"), 1), (KeyboardInterrupt(), 130)]
+    ("failure", "code"), [(OSError(errno.ENOSPC, "No space left on device"), 2), (KeyboardInterrupt(), 130)]
 )
 def test_an_interrupted_run_leaves_complete_cases_and_can_be_repeated(
     study: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, code: int
