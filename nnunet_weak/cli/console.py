@@ -19,7 +19,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, Literal
 
-from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.errors import InvalidInputError, printable
 from nnunet_weak.images.atomic import final_name
 from nnunet_weak.options import RUN, option
 
@@ -148,7 +148,7 @@ def _tell(error: BaseException) -> int:
 
         print(f"\n{write_fault_log(error)}", file=sys.stderr)
         return _FAULT
-    print(f"\n{_printable(told)}\n", file=sys.stderr)
+    print(f"\n{printable(told)}\n", file=sys.stderr)
     return _INVALID_INPUT
 
 
@@ -176,8 +176,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # the latter of PyTorch
-
-
-def _printable(text: str) -> str:
-    """Control characters of names of files are shown, not sent to the terminal, which they could command."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)

@@ -17,6 +17,7 @@ from nnunet_weak.cli.console import console_command, run_command
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.atomic import atomic_file, atomic_folder
 
+
 def command_that(fails: Callable[[], None]) -> Callable[[Sequence[str] | None], int]:
     @console_command
     def main(argv: Sequence[str] | None = None) -> int:
