@@ -7,7 +7,7 @@ METHOD ?= score
 TASK ?= scores
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo annotate test test-fast lint clean
+.PHONY: help setup demo annotate test test-fast lint docs wheel clean
 
 help:
 	@echo "make demo           train and evaluate on phantoms (METHOD=score)"
@@ -15,6 +15,8 @@ help:
 	@echo "make test           all tests; those of the browser need a Chromium: apt-get install chromium"
 	@echo "make test-fast      without those that run nnU-Net's commands or take more than five seconds"
 	@echo "make lint           ruff and mypy"
+	@echo "make docs           the documentation as a site, in site/"
+	@echo "make wheel          wheel and source distribution in dist/, checked"
 	@echo "make clean          remove environment and demo"
 
 setup: $(VENV)/.complete
@@ -46,5 +48,16 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+wheel: setup
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet build twine check-wheel-contents
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo site dist build
