@@ -7,13 +7,11 @@ stand at the top of the repository. Equations become MathML, which browsers draw
 
 from __future__ import annotations
 
-import contextlib
 import html
-import importlib
-import io
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,13 +30,19 @@ OTHER_FILES = ("LICENSE", "CITATION.cff", "examples/notebooks")
 """What the pages link to and the site has not."""
 BADGE = re.compile(r"^(?:\[!\[.*\]\(https://img.*|!\[.*\]\(https://img.*)\n", re.MULTILINE)
 COMMANDS = {
-    "Data sets from annotation": ("convert_scores", "convert_drawings", "convert_points", "annotate"),
-    "Training and prediction": (
-        "preprocess_annotations", "prepare_inputs", "set_threshold", "add_input_channels", "add_weights",
+    "Overview": ("nnunet_weak",),
+    "Data sets from annotation": (
+        "nnunet_weak_annotate", "nnunet_weak_convert_scores", "nnunet_weak_convert_drawings",
+        "nnunet_weak_convert_points", "nnunet_weak_add_weights", "nnunet_weak_fuse",
     ),
-    "Measuring": ("evaluate", "report_annotators", "fuse"),
+    "Training and prediction": (
+        "nnunet_weak_preprocess_annotations", "nnunet_weak_prepare_inputs", "nnunet_weak_set_threshold",
+        "nnunet_weak_add_input_channels", "nnunet_weak_report_annotators",
+    ),
+    "Measuring": ("nnunet_weak_evaluate",),
     "Simulation": (
-        "make_phantoms", "simulate_scores", "simulate_drawings", "simulate_points", "simulate_slices",
+        "nnunet_weak_make_phantoms", "nnunet_weak_simulate_scores", "nnunet_weak_simulate_drawings",
+        "nnunet_weak_simulate_points", "nnunet_weak_simulate_slices",
     ),
 }  # fmt: skip
 """Commands by what they are for; others stand at the end."""
@@ -93,23 +97,24 @@ def on_page_content(content: str, *, page: Any, config: MkDocsConfig, files: Fil
     return FORMULA.sub(formula, content)
 
 
-def console_scripts() -> dict[str, str]:
-    """Module of each command, as `pyproject.toml` declares them."""
+def console_scripts() -> list[str]:
+    """Names of all commands, as `pyproject.toml` declares them."""
     section = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.scripts]")[1].split("\n[")[0]
-    return dict(re.findall(r'^(\S+) = "(\S+):main"$', section, flags=re.MULTILINE))
+    return re.findall(r"^(\S+) = ", section, flags=re.MULTILINE)
 
 
-def help_of(module: str) -> str:
+def help_of(command: str) -> str:
     """What a command answers to `--help`, 100 columns wide."""
-    output = io.StringIO()
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"
-    try:
-        with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-            importlib.import_module(module).main(["--help"])
-    finally:
-        os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
-    return output.getvalue().rstrip()
+    code = (
+        "import sys; from importlib.metadata import distribution; sys.argv = [sys.argv[1], '--help']; "
+        "next(e for e in distribution('nnunet_weak').entry_points if e.name == sys.argv[0]).load()()"
+    )
+    # A process of its own: commands change how signals are handled.
+    done = subprocess.run(
+        [sys.executable, "-c", code, command],
+        env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True, check=True, encoding="utf-8",
+    )  # fmt: skip
+    return done.stdout.rstrip()
 
 
 def commands_page() -> str:
@@ -121,11 +126,10 @@ def commands_page() -> str:
         "Generated from the commands' own parsers. `nnunet_weak_... --help` prints the same.",
         "",
     ]
-    for title, names in _grouped(COMMANDS, [name.removeprefix("nnunet_weak_") for name in scripts]):
+    for title, names in _grouped(COMMANDS, scripts):
         lines += [f"## {title}", ""]
-        for name in names:
-            command = name if name in scripts else f"nnunet_weak_{name}"
-            lines += [f"### {command}", "", "```text", help_of(scripts[command]), "```", ""]
+        for command in names:
+            lines += [f"### {command}", "", "```text", help_of(command), "```", ""]
     return "\n".join(lines)
 
 
