@@ -95,6 +95,7 @@ def test_every_command_is_in_a_block_that_is_run_or_says_why_not():
     assert sum(len(to_run(page)) for page in PAGES) > 15, "the pattern has lost the blocks"
 
 
+@pytest.mark.slow
 def test_blocks_hold_commands_and_options_that_exist():
     """Also those that are not run: every option of ours is one of the command's."""
     helps: dict[str, str] = {}
