@@ -51,10 +51,12 @@ Say = Callable[[str], None]
 
 
 def find_target(options: ConversionOptions, problems: Problems) -> Path | None:
-    """Name the folder of the new data set; None for a dry run, or with a problem where it cannot be made."""
-    if options.dry_run:
-        return None
-    return problems.attempt(new_dataset_folder, options.dataset_id, options.name, overwrite=options.overwrite)
+    """Name the folder of the new data set; None for a dry run, or with a problem where it cannot be made.
+
+    A dry run has the problems that the run itself would have.
+    """
+    target = problems.attempt(new_dataset_folder, options.dataset_id, options.name, overwrite=options.overwrite)
+    return None if options.dry_run else target
 
 
 def write_raw_dataset(
@@ -121,7 +123,7 @@ def write_raw_dataset(
         say("Dry run: everything fits, nothing was written.")
         return None
     replacing = target.exists()
-    with atomic_folder(target) as folder:
+    with atomic_folder(target, rivals=f"{target.name.partition('_')[0]}_*") as folder:  # one data set for each number
         for name in ("imagesTr", "labelsTr"):
             (folder / name).mkdir()
         dataset, files = convert(folder)

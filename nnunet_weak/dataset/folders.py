@@ -72,6 +72,12 @@ def new_dataset_folder(dataset_id: int, name: str, *, overwrite: bool) -> Path:
             "The environment variable nnUNet_raw is not set (remedy: export nnUNet_raw=/path/to/nnUNet_raw, the "
             "folder that holds the raw data sets)"
         )
+    above = next(path for path in (Path(raw).absolute(), *Path(raw).absolute().parents) if path.exists())
+    if not above.is_dir():
+        problems.add(f"nnUNet_raw={raw}", f"{above} is a file", "name a folder")
+    elif not os.access(above, os.W_OK | os.X_OK):
+        problems.add(f"nnUNet_raw={raw}", f"no permission to write to {above}", "change its rights or take another")
+    problems.raise_if_any()
     target = Path(raw) / f"Dataset{dataset_id:03d}_{name}"
     for variable in _VARIABLES:
         folder = os.environ.get(variable)

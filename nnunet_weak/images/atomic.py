@@ -6,35 +6,55 @@ the end and is removed on any exception. What a killed process left of the same 
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import logging
 import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nnunet_weak.errors import InvalidInputError
+
 logger = logging.getLogger(__name__)
+
+_WAIT_STEPS, _WAIT_SECONDS = 40, 0.05
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, rivals: str | None = None) -> Iterator[Path]:
     """Create a folder that becomes `target`, replacing an old one, when the block ends without an exception.
 
+    Args:
+        target: The folder. Those above it are created.
+        rivals: Pattern of names beside `target` of which only one may exist, or be written at a time; default: its own
+            name.
+
     Yields:
-        An empty folder on the same file system. The folders above `target` are created.
+        An empty folder on the same file system.
 
     Raises:
+        InvalidInputError: Another run writes `target` or a rival of it, or has done so in the meantime.
         OSError: The folder cannot be written; an old `target` stays.
     """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target)
     partial, replaced = (_temporary(kind, target) for kind in ("partial", "replaced"))
+    known = _finished(target, rivals)
     try:
         partial.mkdir()
+        _wait_for_others(target, rivals or glob.escape(target.name))
         yield partial
+        new = _finished(target, rivals) - known
+        if new:
+            raise InvalidInputError(
+                f"{new.pop()}: was made by another run in the meantime (remedy: remove one, or choose another name)"
+            )
         if target.exists():
             target.rename(replaced)
         try:
@@ -105,6 +125,39 @@ def _temporary(kind: str, target: Path) -> Path:
     return target.with_name(f".{kind}-{os.getpid()}@{platform.node()}-{target.name}")
 
 
+def _finished(target: Path, rivals: str | None) -> set[Path]:
+    return {path for path in (target, *(target.parent.glob(rivals) if rivals else ())) if path.exists()}
+
+
+def _wait_for_others(target: Path, rivals: str) -> None:
+    """Let one of several runs that write the same go on, and the others give up.
+
+    Each has made its folder before it looks for those of others, so of two runs at least one sees the other. Of two
+    that see each other, the one with the higher process number gives up at once; the other waits for that to happen.
+
+    Raises:
+        InvalidInputError: Another run goes on.
+    """
+    pattern = re.compile(rf"\.partial-(\d+)@{re.escape(platform.node())}-{fnmatch.translate(rivals)}")
+    for _ in range(_WAIT_STEPS):
+        others = {
+            number: path
+            for path in target.parent.iterdir()
+            if (match := pattern.fullmatch(path.name)) and (number := int(match[1])) != os.getpid()
+            if _is_running(number)
+        }
+        if not others:
+            return
+        if min(others) < os.getpid():
+            break
+        time.sleep(_WAIT_SECONDS)
+    other = others[min(others)]
+    raise InvalidInputError(
+        f"{final_name(str(other))}: is being written by another run (remedy: wait until that has ended, or choose "
+        f"another name; if it was killed, delete {other})"
+    )
+
+
 def _remove_leftovers(target: Path) -> None:
     """Remove what killed runs left of the target; a target that a killed run had moved aside is moved back."""
     pattern = re.compile(rf"\.(partial|replaced)-(\d+)@(.*)-{re.escape(target.name)}")
@@ -112,8 +165,10 @@ def _remove_leftovers(target: Path) -> None:
         match = pattern.fullmatch(path.name)
         if match is None:
             continue
-        if match[3] != platform.node() or _is_running(int(match[2])):
-            logger.warning("%s belongs to another run: delete it if that was killed.", path)
+        if match[3] != platform.node():
+            logger.warning("%s belongs to a run on another computer: delete it if that was killed.", path)
+        elif _is_running(int(match[2])):
+            continue
         elif match[1] == "replaced" and not target.exists():
             logger.warning("%s was moved aside by a run that was killed; it is moved back.", target)
             path.rename(target)

@@ -160,7 +160,7 @@ def test_patients_that_do_not_fit(study: ScoreStudy, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("failure", "code", "message"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "The disk is full"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full"),
         (KeyboardInterrupt(), 130, "Interrupted"),
     ],
 )
