@@ -18,7 +18,7 @@ from pathlib import Path
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
-from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
+from nnunet_weak.dataset.convert import find_target, left_out_lines, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.patients import read_patients
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.drawings.cases import PREVIEWS, ConvertedDrawings, convert_case
@@ -83,8 +83,7 @@ def convert(
         names: tuple[str, ...] = ()
         if checked:
             names, remarks = channel_names_from(checked, options.channel_names)
-            lines = [f"Left out {name}: {reason}" for name, reason in left_out.items()]
-            say("\n".join(["", *lines, *remarks, *drawings_report(checked, maps, options.code)]))
+            say("\n".join(["", *left_out_lines(left_out), *remarks, *drawings_report(checked, maps, options.code)]))
             for warning in drawings_warnings(checked, maps, options.code, names):
                 logger.warning(warning)
         problems.raise_if_any("RefineSeg data set, nothing was written")

@@ -19,7 +19,7 @@ from pathlib import Path
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.annotations import CaseAnnotation, ChannelLayout, WeakAnnotations
 from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
-from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
+from nnunet_weak.dataset.convert import find_target, left_out_lines, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import Problems, printable
 from nnunet_weak.options import parse
@@ -66,8 +66,7 @@ def convert(
         names: tuple[str, ...] = ()
         if cases:
             names, remarks = channel_names_from(cases, options.channel_names)
-            left_out = [f"Left out {name}: {reason}" for name, reason in inputs.left_out.items()]
-            say("\n".join(["", *left_out, *remarks, *templates_report(cases)]))
+            say("\n".join(["", *left_out_lines(inputs.left_out), *remarks, *templates_report(cases)]))
             for warning in (*inputs.warnings, *templates_warnings(cases)):
                 logger.warning(warning)
         problems.raise_if_any("Weak-Net data set, nothing was written")

@@ -18,7 +18,7 @@ from pathlib import Path
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.dataset.annotations import CaseAnnotation, WeakAnnotations
 from nnunet_weak.dataset.channel_names import channel_names_from, check_channel_names
-from nnunet_weak.dataset.convert import find_target, raw_dataset_of, write_raw_dataset
+from nnunet_weak.dataset.convert import find_target, left_out_lines, raw_dataset_of, write_raw_dataset
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import Problems, printable
 from nnunet_weak.images.write import voxels_in_header
@@ -137,7 +137,7 @@ def _report(
     """Report on the cases; returns the names of the image channels and the left-right axis."""
     axis, remark = common_left_right_axis(checked)
     names, remarks = channel_names_from(checked, options.channel_names)
-    lines = [f"Left out {case}: {reason}" for case, reason in inputs.left_out.items()]
+    lines = left_out_lines(inputs.left_out)
     lines += [*masks_report(checked), *filter(None, [remark]), *remarks, *prior_report(checked, options.prior_settings)]
     if lines:
         say("\n".join(["", *lines]))

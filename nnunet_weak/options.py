@@ -89,7 +89,7 @@ def read_count(option_name: str, text: str, *, least: int = 1) -> int:
         InvalidInputError: It is none.
     """
     if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < least:
-        raise InvalidInputError(f"{option_name} {text}: is not a whole number from {least}")
+        raise InvalidInputError(f"{option_name} {text}: is not a whole number from {least} (remedy: give one)")
     return int(text)
 
 
@@ -107,7 +107,7 @@ def read_number(
         value = math.nan
     if not math.isfinite(value) or not least <= value <= most or (above and value == least):
         limit = f"a number {'above' if above else 'from'} {least:g}" + (f" to {most:g}" if most < math.inf else "")
-        raise InvalidInputError(f"{option_name} {text}: is not {limit}")
+        raise InvalidInputError(f"{option_name} {text}: is not {limit} (remedy: give one)")
     return value
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.errors import InvalidInputError, Problems, printable
 from nnunet_weak.evaluation.definitions import METRICS, definitions
+from nnunet_weak.images.outputs import check_output_file, check_place
 from nnunet_weak.options import option, parse, processes_option, read_assignments, read_number
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ definitions
     textwrap.fill(f"{term}: {text}", 105, initial_indent="  ", subsequent_indent="      ")
     for term, text in definitions("--nsd-tolerance-mm").items()
 )
+
+_BEGINS_WITH = {
+    "evaluation.csv": b"case,label,method",
+    "evaluation.json": b'{\n  "settings"',
+    "evaluation.html": b"<!DOCTYPE html>",
+}
 
 
 def _read_baselines(texts: Sequence[str]) -> dict[str, Path]:
@@ -102,15 +109,23 @@ class Options:
         if self.report and self.output is None:
             problems.add("--report", "needs --output FOLDER")
         if self.output is not None:
-            inputs = (self.prediction, self.reference, *self.baselines.values())
-            for given in inputs:
-                if self.output.resolve() == given.resolve():
-                    problems.add(f"--output {self.output}", f"is the input {given}", "write somewhere else")
+            self._check_output(self.output, problems)
         if self.images is not None and not self.report:
             problems.add("--images", "needs --report")
         if self.images is not None and not self.images.is_dir():
             problems.add(f"--images {self.images}", "no such folder")
         problems.raise_if_any()
+
+    def _check_output(self, output: Path, problems: Problems) -> None:
+        """Refuse an output among the inputs, and to replace files that are no evaluation."""
+        inputs = (self.prediction, self.reference, *self.baselines.values(), self.images)
+        check_place(output, inputs, f"--output {output}", problems)
+        if output.exists() and not output.is_dir():
+            problems.add(f"--output {output}", "is a file", "name a folder")
+        for name, start in _BEGINS_WITH.items():
+            if (output / name).exists():
+                check = partial(check_output_file, overwrite=True, inputs=(self.patients,), begins_with=start)
+                problems.attempt(check, output / name)
 
     @property
     def method(self) -> str:

@@ -28,6 +28,7 @@ from nnunet_weak.parallel import run_cases
 logger = logging.getLogger(__name__)
 
 _FAILED = ".failed"
+_MOST_LINES = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +161,13 @@ def raw_dataset_of(
         {"command": [shorten_path(argument) for argument in command], "options": record_of(options), **provenance},
         texts or {},
     )
+
+
+def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """Lines of the report on cases that were left out, each with its reason; of very many, the first ones."""
+    lines = [f"Left out {case}: {reason}" for case, reason in left_out.items()]
+    more = len(lines) - _MOST_LINES
+    return lines if more <= 0 else [*lines[:_MOST_LINES], f"Left out {more} more: conversion.json lists them"]
 
 
 def files_in(sources: Iterable[Path | None]) -> tuple[Path, ...]:

@@ -80,6 +80,12 @@ class DrawingsConversion(ConversionOptions):
             problems.add(f"NAME {RANDOM_WALKER}", "is the map of --random-walker", "rename the annotator")
         if self.random_walker and not self.positive and self.not_any_target is None:
             problems.add("--random-walker", "needs positive drawings, and there are none", "leave it out")
+        maps: dict[str, str] = {}
+        for name in self.folders:
+            other = maps.setdefault(name.casefold(), name)
+            if other != name:
+                what = f"differs from {other} in letter case only: one folder on macOS and Windows"
+                problems.add(f"NAME {name}", what, "rename one of the two")
         if not annotators:
             problems.add("--positive", "no drawings are given", "write --positive NAME=DIR or --negative NAME=DIR")
         problems.attempt(lambda: self.code)

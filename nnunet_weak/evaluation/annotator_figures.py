@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from nnunet_weak.images.atomic import atomic_file
+
 _VIEWS = ("learned by the head", "drawn where predicted", "agreement (STAPLE)")
 
 
@@ -33,7 +35,8 @@ def save_matrices(path: Path, matrices: Mapping[str, Sequence[NDArray[Any] | Non
                 axes.set_title(view, fontsize=8)
                 _draw(axes, matrix, labels)
         axes_of_row[0].set_ylabel(f"{name}\ndrawn", fontsize=8)
-    figure.savefig(path, dpi=130)
+    with atomic_file(path) as partial:
+        figure.savefig(partial, dpi=130)
 
 
 def _draw(axes: Axes, matrix: NDArray[Any], labels: Sequence[str]) -> None:

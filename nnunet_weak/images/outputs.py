@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def check_place(target: Path, inputs: Iterable[Path | None], where: str, problem
         if given is None or not given.exists():
             continue
         # Folders of links are common: the files that they lead to are inputs as well.
-        linked = [entry.resolve() for entry in given.iterdir() if entry.is_symlink()] if given.is_dir() else []
+        entries = given.iterdir() if given.is_dir() else ()
+        linked = [Path(os.path.realpath(entry)) for entry in entries if entry.is_symlink()]  # takes loops of links
         if given.resolve() == target:
             relation = "is"
         elif any(path.is_relative_to(target) for path in (given.resolve(), *linked)):

@@ -68,7 +68,9 @@ class Scale:
         except ValueError:
             best = worst = math.nan
         if best == worst or not math.isfinite(best - worst):
-            raise InvalidInputError(f"scale '{text}': is not BEST:WORST, two different numbers, for example 5:0 or 1:4")
+            raise InvalidInputError(
+                f"scale '{text}': is not BEST:WORST, two different numbers (remedy: write 5:0 or 1:4, for example)"
+            )
         return cls(best, worst)
 
     def __str__(self) -> str:

@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from nnunet_weak.dataset.annotations import ErrorType
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.images.read import with_geometry_of
 from nnunet_weak.simulation.bone_shape import REGIONS, LongBone, Position, coarse_mask, random_errors
 from nnunet_weak.simulation.smooth_fields import FloatArray, smooth_field
@@ -124,7 +125,8 @@ def save_preview(phantoms: Sequence[tuple[str, Phantom]], path: Path) -> None:
         three[0].set_title(name, color="white", fontsize=10, loc="left")
     handles = [Line2D([], [], color=colour, label=label) for label, colour in _OUTLINES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, labelcolor="white", frameon=False)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with atomic_file(path) as partial:
+        figure.savefig(partial, dpi=110, metadata={"Software": None})
 
 
 def _random_view(rng: np.random.Generator, size: Sequence[int], bone: LongBone) -> tuple[sitk.Image, list[FloatArray]]:

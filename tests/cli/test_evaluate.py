@@ -181,3 +181,21 @@ def test_results_are_not_written_among_the_label_maps(folders, capsys):
     before = sorted((folders / "moved").iterdir())
     assert run(folders, "--output", folders / "moved") == 2
     assert "is the input" in capsys.readouterr().err and sorted((folders / "moved").iterdir()) == before
+
+
+@pytest.mark.parametrize("place", ["moved/new", "raw", "raw/labelsTs/new", "good"])
+def test_an_output_among_the_inputs_is_refused(folders, place, capsys):
+    before = sorted(folders.rglob("*"))
+    assert run(folders, "--baseline", f"good={folders / 'good'}", "--output", folders / place) == 2
+    assert "write somewhere else" in capsys.readouterr().err and sorted(folders.rglob("*")) == before
+
+
+def test_files_of_others_are_not_replaced(folders, capsys):
+    (folders / "out").mkdir()
+    (folders / "out/evaluation.csv").write_text("my own table")
+    assert run(folders, "--output", folders / "out") == 2
+    assert "evaluation.csv: is no file of this command" in capsys.readouterr().err
+    assert (folders / "out/evaluation.csv").read_text() == "my own table"
+    (folders / "out/evaluation.csv").unlink()
+    for _ in range(2):
+        assert run(folders, "--output", folders / "out", "--report") == 0

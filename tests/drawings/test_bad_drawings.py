@@ -90,3 +90,8 @@ def test_warnings_that_save_a_training(drawings, caplog):
     told = " ".join(record.message for record in caplog.records)
     assert "Nobody drew spleen" in told and "Nobody drew background" in told
     assert "counts blank ones as labelled" in told and "--channel-names zscore" in told
+
+
+def test_annotators_that_differ_in_letter_case_only(drawings, capsys):
+    assert drawings.convert(positive=("anna=anna", "Anna=anna")) == 2
+    assert "NAME Anna: differs from anna in letter case only" in capsys.readouterr().err

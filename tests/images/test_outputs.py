@@ -106,3 +106,9 @@ def test_files_are_replaced_only_by_their_like(tmp_path: Path, references: Path)
         check_file(tmp_path / "data")
     with pytest.raises(InvalidInputError, match="lies in the input"):
         check_file(references / "scores.csv")
+
+
+def test_links_that_lead_nowhere_do_no_harm(tmp_path: Path, references: Path):
+    (references / "loop").symlink_to("loop")
+    (references / "gone").symlink_to("nowhere")
+    check(tmp_path / "new", references)
