@@ -112,6 +112,7 @@ def convert(
         partial(convert_case, options),
         describe,
         problems,
+        options=options,
         processes=options.processes,
         input_roots={
             "images": options.images,

@@ -94,6 +94,7 @@ def convert(
         partial(convert_case, replace(options, classes=inputs.classes)),
         describe,
         problems,
+        options=options,
         processes=options.processes,
         description="Fitting",
         input_roots={

@@ -89,6 +89,7 @@ def convert(
         partial(convert_case, options),
         describe,
         problems,
+        options=options,
         processes=options.processes,
         input_roots={name: getattr(options, name) for name in ("images", "masks", "references", "prior_folder")},
         further_inputs=(options.scores, options.patients),

@@ -17,9 +17,9 @@ LABELS = ("--labels", "background=0", "liver=1", "spleen=5", "--blank", str(BLAN
 class DrawingStudy:
     """Images and drawings that the converter takes, to be spoilt by each test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cases: int = 3) -> None:
         self.folder = folder
-        for number in range(3):
+        for number in range(cases):
             rng = np.random.default_rng(number)
             self.write(f"images/case_{number}.nii.gz", rng.integers(0, 99, SHAPE).astype(np.int16))
             self.write(f"anna/case_{number}.nii.gz", self.drawn())

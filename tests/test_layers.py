@@ -28,6 +28,7 @@ LAYERS = (
     ("trainer_shims", "api", "front_door", "entry_points"),
     ("trainers", "dataset_conversion"),
     ("cli",),
+    ("refinement",),
     ("training", "evaluation", "simulation"),
     ("annotate",),
     ("scores", "drawings", "points"),

@@ -31,6 +31,8 @@ class CaseFiles:
         file_ending: Ending of all files.
         reference: The image (or any image on its grid) that all files must agree with.
         images: Sub-folder of the channels; `""` for inference.
+        made_ending: Ending of the channels that are made here; "" for that of all files. Where they are read but once,
+            it saves their compression.
     """
 
     folder: Path
@@ -38,10 +40,12 @@ class CaseFiles:
     file_ending: str
     reference: sitk.Image
     images: str = "imagesTr"
+    made_ending: str = ""
 
-    def channel_path(self, channel: int) -> Path:
+    def channel_path(self, channel: int, *, made: bool = False) -> Path:
         """`imagesTr/CASE_0003.nii.gz` for channel 3."""
-        return self.folder / self.images / channel_file_name(self.name, channel, self.file_ending)
+        ending = self.made_ending if made and self.made_ending else self.file_ending
+        return self.folder / self.images / channel_file_name(self.name, channel, ending)
 
     def write_image(self, channel: int, source: Path, image: sitk.Image) -> None:
         """Write an image channel: the bytes of its file where those serve as they are, else its voxels, without loss.
@@ -65,7 +69,7 @@ class CaseFiles:
 
     def write_channel(self, channel: int, array: np.ndarray, slope: float = 1.0) -> None:
         """Write a channel made from an array; `slope` as in `write_volume`."""
-        target = self.channel_path(channel)
+        target = self.channel_path(channel, made=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_volume(array, self.reference, target, slope=slope)
 

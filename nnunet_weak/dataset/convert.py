@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nnunet_weak import __version__
 from nnunet_weak.dataset.annotations import WeakAnnotations
+from nnunet_weak.dataset.convert_parts import InputFile, PartStore, read_all
 from nnunet_weak.dataset.folders import new_dataset_folder
 from nnunet_weak.dataset.options import ConversionOptions
+from nnunet_weak.dataset.parts import without_parts
 from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_folder
@@ -67,6 +70,7 @@ def write_raw_dataset(
     describe: Callable[[Sequence[Case]], RawDataset],
     problems: Problems,
     *,
+    options: ConversionOptions | None = None,
     processes: int | None = None,
     description: str = "Checking",
     input_roots: Mapping[str, Path | None] | None = None,
@@ -85,6 +89,7 @@ def write_raw_dataset(
         describe: Called with all cases that could be used: reports on them, raises `problems` if there are any, and
             returns what the data set says beside its images.
         problems: What was found before any case was read; takes those of the cases.
+        options: The command's, which say whether the conversion is split; None does not split it.
         processes: Number of processes; None takes all cores.
         description: Text beside the progress bar of a check.
         input_roots: Folders, by name, under which `conversion.json` lists the input files that lie in them.
@@ -93,7 +98,7 @@ def write_raw_dataset(
         say: Takes the lines of the report.
 
     Returns:
-        The folder; None after a dry run.
+        The folder; None after a dry run, or a part.
 
     Raises:
         InvalidInputError: Everything that is wrong with the inputs, in one list.
@@ -101,7 +106,7 @@ def write_raw_dataset(
             stays.
     """
 
-    def convert(folder: Path | None) -> tuple[RawDataset, list[_InputFile]]:
+    def convert(folder: Path | None) -> tuple[RawDataset, list[InputFile]]:
         outcomes = run_cases(
             partial(_convert_case, convert_case, folder),
             cases,
@@ -119,19 +124,36 @@ def write_raw_dataset(
     further = [path for path in further_inputs if path is not None]
     if target is not None:
         check_place(target, [*roots.values(), *further], "the new data set", problems)
+    merging = options is not None and options.merge
+    if options is not None and options.num_parts > 1 and not merging:
+        options.check_part(problems)
+        cases = options.of(cases)
+    if merging:
+        problems.raise_if_any("Nothing was merged")
     if target is None or problems:
         convert(None)
         say("Dry run: everything fits, nothing was written.")
         return None
+    store: PartStore[Case] | None = None
+    if options is not None and options.is_part:
+        store = PartStore.beside(target, {"version": __version__, **record_of(options)})
+        if not merging:
+            _convert_part(store, cases, convert_case, problems, options, progress=progress, say=say)
+            return None
     replacing = target.exists()
     with atomic_folder(target, rivals=f"{target.name.partition('_')[0]}_*") as folder:  # one data set for each number
         for name in ("imagesTr", "labelsTr"):
             (folder / name).mkdir()
-        dataset, files = convert(folder)
+        if store is None or options is None:
+            dataset, files = convert(folder)
+        else:
+            dataset, files = _merge_parts(store, cases, describe, problems, folder, options.num_parts, say)
         if dataset.folder_name != target.name:
             raise InvalidInputError(f"{target}: the data set is called {dataset.folder_name}")
         files += [(path, fingerprint(path)) for path in further]
         dataset.write_texts(folder, {_listed_name(path, roots): facts for path, facts in files})
+    if store is not None:
+        store.remove()
     if replacing:
         _warn_of_old_preprocessing(target)
     say(f"Wrote {len(cases)} case{'s' if len(cases) != 1 else ''} to {target}")
@@ -158,7 +180,11 @@ def raw_dataset_of(
         options.file_ending,
         patients,
         options.split_seed,
-        {"command": [shorten_path(argument) for argument in command], "options": record_of(options), **provenance},
+        {
+            "command": [shorten_path(argument) for argument in without_parts(command)],
+            "options": record_of(options),
+            **provenance,
+        },
         texts or {},
     )
 
@@ -180,12 +206,9 @@ def files_in(sources: Iterable[Path | None]) -> tuple[Path, ...]:
     )
 
 
-_InputFile = tuple[Path, dict[str, Any]]
-
-
 def _convert_case(
     convert_case: Callable[[Task, Path | None], Case], folder: Path | None, task: Task
-) -> tuple[Case, list[_InputFile]]:
+) -> tuple[Case, list[InputFile]]:
     # As soon as one case has a problem, the others are checked only, for the folder will be removed.
     failed = None if folder is None else folder / _FAILED
     try:
@@ -195,6 +218,54 @@ def _convert_case(
             failed.touch()
         raise
     return case, [] if failed is None or failed.exists() else [(path, fingerprint(path)) for path in case.inputs]
+
+
+def _convert_part(
+    store: PartStore,
+    cases: Mapping[str, Task],
+    convert_case: Callable[[Task, Path | None], Case],
+    problems: Problems,
+    options: ConversionOptions,
+    *,
+    progress: bool,
+    say: Say,
+) -> None:
+    store.folder.mkdir(parents=True, exist_ok=True)
+    outcomes = run_cases(
+        partial(_convert_into, store, convert_case),
+        {name: (name, task) for name, task in cases.items()},
+        problems,
+        processes=options.processes,
+        description=f"Part {options.part_id} of {options.num_parts}",
+        progress=progress,
+    )
+    written = sum(outcomes.values())
+    counts = f"{written} cases converted, {len(outcomes) - written} were complete before"
+    problems.raise_if_any(counts)
+    say(f"{counts}. When all {options.num_parts} parts are done, run the command once with --merge")
+
+
+def _convert_into(store: PartStore, convert_case: Callable[[Task, Path | None], Case], named: tuple[str, Task]) -> bool:
+    return store.convert(convert_case, *named)
+
+
+def _merge_parts(
+    store: PartStore[Case],
+    cases: Mapping[str, Task],
+    describe: Callable[[Sequence[Case]], RawDataset],
+    problems: Problems,
+    folder: Path,
+    num_parts: int,
+    say: Say,
+) -> tuple[RawDataset, list[InputFile]]:
+    found = read_all(store, cases, num_parts, problems)
+    problems.raise_if_any("Nothing was merged")
+    dataset = describe([case for case, _ in found.values()])
+    problems.raise_if_any("Nothing was merged")
+    _report_splits(dataset, say)
+    for name in found:
+        store.link_into(folder, name)
+    return dataset, [file for _, files in found.values() for file in files]
 
 
 def _listed_name(path: Path, roots: Mapping[str, Path]) -> str:

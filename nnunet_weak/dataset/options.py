@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_weak.dataset.find_cases import CaseLayout
+from nnunet_weak.dataset.parts import Parts
 from nnunet_weak.dataset.splits import SPLIT_SEED
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.write import WRITABLE_ENDINGS
@@ -18,7 +19,7 @@ IMAGES = "images and references"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConversionOptions:
+class ConversionOptions(Parts):
     """Options of every converter; each kind of annotation adds its own."""
 
     images: Path = option(
@@ -70,7 +71,18 @@ class ConversionOptions:
         default=".nii.gz", group=RUN, choices=WRITABLE_ENDINGS, help="format of the files (default: %(default)s)"
     )
     split_seed: int = option("--seed", default=SPLIT_SEED, group=RUN, help="seed of the folds (default: %(default)s)")
+    merge: bool = option(
+        default=False,
+        group=RUN,
+        recorded=False,
+        help="all parts are done: make the data set of them; with the other options as for the parts",
+    )
     processes: int | None = processes_option()
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a part is to be converted, or all parts are to be merged, and not a data set in one run."""
+        return self.num_parts > 1 or self.merge
 
 
 def read_named_paths(option_name: str, form: str, texts: Sequence[str], name_pattern: str = ".+") -> dict[str, Path]:

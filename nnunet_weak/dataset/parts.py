@@ -5,7 +5,7 @@ Parts share nothing but the folder they write to, in which every case has files 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -49,3 +49,18 @@ class Parts:
     def of(self, cases: Mapping[str, Case]) -> dict[str, Case]:
         """The cases of this part: every `num_parts`-th by name."""
         return {name: cases[name] for name in sorted(cases)[self.part_id :: self.num_parts]}
+
+
+def without_parts(command: Sequence[str]) -> list[str]:
+    """A command line without what splits it: the parts and their merge leave the record of a single run."""
+    kept: list[str] = []
+    skip = False
+    for word in command:
+        name = word.split("=")[0].lstrip("-") if word.startswith("-") else ""
+        if skip:
+            skip = False
+        elif name in ("num_parts", "part_id", "num-parts", "part-id"):
+            skip = "=" not in word
+        elif name != "merge":
+            kept.append(word)
+    return kept

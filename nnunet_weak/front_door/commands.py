@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "nnunet_weak_set_threshold": "put a probability threshold into a checkpoint",
     },
     "predict": {
+        "nnunet_weak_refine": "refine masks with a SCORE network, in one step",
         "nnunet_weak_prepare_inputs": "input channels of a SCORE network, for nnUNetv2_predict",
     },
     "measure": {

@@ -18,6 +18,8 @@ from nnunet_weak.scores.cases import ScoreCase
 from nnunet_weak.scores.initial_masks import find_initial_masks
 from nnunet_weak.scores.regions import RegionSource, parse_regions
 
+OtherLabels = Literal["refuse", "background"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceInputs:
@@ -41,7 +43,7 @@ class InferenceInputs:
         default=None, metavar="SUFFIX", help="endings of file names, channel by channel"
     )
     case_layout: CaseLayout = option("--layout", default="auto", help="how images are stored (default: %(default)s)")
-    other_labels: Literal["refuse", "background"] = option(
+    other_labels: OtherLabels = option(
         default="refuse", help="values of a mask that belong to no region (default: %(default)s)"
     )
 

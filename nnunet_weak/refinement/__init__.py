@@ -1,0 +1,1 @@
+"""Refinement of initial masks by a trained SCORE network, in one process."""
