@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_weak.annotate.loader import CaseLoader
+from nnunet_weak.annotate.cases.loader import CaseLoader
 from nnunet_weak.annotate.options import AnnotateOptions
-from nnunet_weak.annotate.routes import Annotation
-from nnunet_weak.annotate.server import AnnotationServer
+from nnunet_weak.annotate.server.http import AnnotationServer
+from nnunet_weak.annotate.server.routes import Annotation
 from nnunet_weak.annotate.study import find_study
 
 # Where the axes x, y, z of the file point to.

@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
 
-    from nnunet_weak.annotate.loader import CaseLoader
-    from nnunet_weak.annotate.routes import Annotation
-    from nnunet_weak.annotate.server import AnnotationServer
-    from nnunet_weak.annotate.states import Session
+    from nnunet_weak.annotate.cases.loader import CaseLoader
+    from nnunet_weak.annotate.records.states import Session
+    from nnunet_weak.annotate.server.http import AnnotationServer
+    from nnunet_weak.annotate.server.routes import Annotation
     from nnunet_weak.annotate.study import find_study
 
     study = find_study(options)

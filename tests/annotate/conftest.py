@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from annotation_person import find_chromium
+from annotation_client import Client
+from annotation_person import find_chromium, make_study, served
 
 FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 
@@ -36,3 +38,14 @@ def page(browser) -> Iterator:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_study(tmp_path / "study", cases=("case_a", "case_b"))
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[Client]:
+    with served(folder, "scores") as server:
+        yield Client(server)

@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 from annotation_person import SIZE, Grid, Person, make_study, served
 
-from nnunet_weak.annotate import files, views
+from nnunet_weak.annotate.cases import views
+from nnunet_weak.annotate.records import files
 
 pytestmark = pytest.mark.browser
 

@@ -1,17 +1,17 @@
 // Starts the page: screens, keys, and moving from case to case.
 
-import { showAgreement } from "./agreement.js";
+import { showAgreement } from "./screens/agreement.js";
 import { api } from "./api.js";
 import { startClock } from "./clock.js";
-import { DrawingTask } from "./drawings.js";
-import { showExport } from "./export.js";
-import { showHelp } from "./help.js";
-import { hasWebGL2 } from "./niivue_adapter.js";
+import { DrawingTask } from "./tasks/drawings.js";
+import { showExport } from "./screens/export.js";
+import { showHelp } from "./screens/help.js";
+import { hasWebGL2 } from "./viewer/niivue_adapter.js";
 import { find, make, showMessage, showScreen } from "./page.js";
-import { PointTask } from "./points.js";
-import { nextCase, showQueue } from "./queue.js";
-import { ScoreTask } from "./scores.js";
-import { Viewer } from "./viewer.js";
+import { PointTask } from "./tasks/points.js";
+import { nextCase, showQueue } from "./screens/queue.js";
+import { ScoreTask } from "./tasks/scores.js";
+import { Viewer } from "./viewer/viewer.js";
 import { Work } from "./work.js";
 
 const TASKS = { scores: ScoreTask, drawings: DrawingTask, points: PointTask };

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunet_weak.annotate.decode import CaseTask, read_labels
+from nnunet_weak.annotate.cases.decode import CaseTask, read_labels
 from nnunet_weak.images.read import read_case_image
 from nnunet_weak.priors import PriorOptions, boundary_prior
 

@@ -16,9 +16,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunet_weak.annotate.decode import DecodedCase
-from nnunet_weak.annotate.files import replaced
-from nnunet_weak.annotate.views import View
+from nnunet_weak.annotate.cases.decode import DecodedCase
+from nnunet_weak.annotate.cases.views import View
+from nnunet_weak.annotate.records.files import replaced
 from nnunet_weak.drawings.random_walker import propagate_random_walker
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.read import read_label_map

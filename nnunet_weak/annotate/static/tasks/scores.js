@@ -1,8 +1,8 @@
 // Scores: a quality from 0 to 5 and an error type for each region, by keys alone.
 
-import { api, meshOf } from "./api.js";
+import { api, meshOf } from "../api.js";
 import { History } from "./history.js";
-import { channels, colour, dot, make } from "./page.js";
+import { channels, colour, dot, make } from "../page.js";
 
 const GRADES = [
   [5, "Excellent", "nothing to correct"],

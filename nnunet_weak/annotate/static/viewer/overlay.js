@@ -4,7 +4,7 @@
 // `surfaces` [{vertices in voxels, faces, colour, width}], `points` [{voxel, colour, ring}], `brush` {radiusMm},
 // `loop` [voxels], `marks` [{voxel, text}].
 
-import { channels } from "./page.js";
+import { channels } from "../page.js";
 import { outlines, section, sliceOf } from "./sections.js";
 
 const NEAR_VOXELS = 2.5;

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nnunet_weak.annotate.grid import CanonicalGrid
+from nnunet_weak.annotate.cases.grid import CanonicalGrid
 from nnunet_weak.images.read import read_case_image
 from nnunet_weak.scores.initial_masks import read_initial_mask
 from nnunet_weak.scores.regions import RegionSource

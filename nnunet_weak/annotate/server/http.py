@@ -29,7 +29,7 @@ ADDRESS = "127.0.0.1"
 WRITE_HEADER = "X-Nnunet-Weak"
 JSON_TYPE, BINARY_TYPE = "application/json", "application/octet-stream"
 MOST_BYTES = {JSON_TYPE: 1 << 20, BINARY_TYPE: 1 << 26}
-_STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parents[1] / "static"
 _HOSTS = ("localhost", ADDRESS, "::1")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

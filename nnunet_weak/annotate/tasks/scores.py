@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_weak.annotate.files import now, replaced
-from nnunet_weak.annotate.states import CaseState, StateFolder
+from nnunet_weak.annotate.records.files import now, replaced
+from nnunet_weak.annotate.records.states import CaseState, StateFolder
 from nnunet_weak.annotate.study import Study
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.tables import safe_cell

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from nnunet_weak import __version__
-from nnunet_weak.annotate import drawings, points, scores
-from nnunet_weak.annotate.agreement import agreement
-from nnunet_weak.annotate.decode import DecodedCase
-from nnunet_weak.annotate.export import dry_run, shown_command
-from nnunet_weak.annotate.loader import CaseLoader
-from nnunet_weak.annotate.measure import Measures, order_cases, suspicion
-from nnunet_weak.annotate.server import Request, RequestError, Route
-from nnunet_weak.annotate.states import CaseState, StateFolder
+from nnunet_weak.annotate.cases.decode import DecodedCase
+from nnunet_weak.annotate.cases.loader import CaseLoader
+from nnunet_weak.annotate.cases.measure import Measures, order_cases, suspicion
+from nnunet_weak.annotate.cases.surfaces import region_surface
+from nnunet_weak.annotate.cases.views import View, choose_view, view_message
+from nnunet_weak.annotate.messages import pack, unpack
+from nnunet_weak.annotate.records.states import CaseState, StateFolder
+from nnunet_weak.annotate.server.export import dry_run, shown_command
+from nnunet_weak.annotate.server.http import Request, RequestError, Route
 from nnunet_weak.annotate.study import Study
-from nnunet_weak.annotate.surfaces import region_surface
-from nnunet_weak.annotate.views import View, choose_view, pack, unpack, view_message
+from nnunet_weak.annotate.tasks import drawings, points, scores
+from nnunet_weak.annotate.tasks.agreement import agreement
 from nnunet_weak.errors import InvalidInputError
 
 _AHEAD = 2

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_weak.annotate.states import StateFolder
+from nnunet_weak.annotate.records.states import StateFolder
 from nnunet_weak.annotate.study import Study
 
 ALL = "all regions"

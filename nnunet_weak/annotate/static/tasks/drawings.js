@@ -1,7 +1,7 @@
 // Drawings: roughly what is there and what is not, by brush and filled loop.
 
-import { api, gunzip, gzip } from "./api.js";
-import { BACKGROUND_COLOUR, colour, dot, make } from "./page.js";
+import { api, gunzip, gzip } from "../api.js";
+import { BACKGROUND_COLOUR, colour, dot, make } from "../page.js";
 import { brushed, enclosed, Strokes } from "./strokes.js";
 
 const SIZES_MM = [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24];

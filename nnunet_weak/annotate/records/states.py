@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunet_weak.annotate.files import append_line, now, read_json, write_json
+from nnunet_weak.annotate.records.files import append_line, now, read_json, write_json
 from nnunet_weak.errors import InvalidInputError
 
 _HEARTBEAT_S = 10

@@ -1,7 +1,7 @@
 // The command that converts what was annotated, and its dry run.
 
-import { api } from "./api.js";
-import { find, make, showScreen } from "./page.js";
+import { api } from "../api.js";
+import { find, make, showScreen } from "../page.js";
 
 export async function showExport() {
   const { command } = await api.exportCommand();

@@ -4,7 +4,7 @@
 // voxel * spacing. Which part of a slice a tile shows is decided in planes.js; NiiVue would choose it by itself, so the two
 // methods that do are replaced on the instance. Everything but grey values and surfaces is drawn by overlay.js.
 
-import { Niivue, NVImage, NVMesh, SLICE_TYPE } from "./vendor/niivue.js";
+import { Niivue, NVImage, NVMesh, SLICE_TYPE } from "../vendor/niivue.js";
 
 const SLICE_TYPES = [SLICE_TYPE.SAGITTAL, SLICE_TYPE.CORONAL, SLICE_TYPE.AXIAL]; // by the axis across the slices
 const QUIET = {

@@ -1,7 +1,7 @@
 // The queue: all cases in their order, and which one comes next.
 
-import { api } from "./api.js";
-import { duration, find, make, showScreen } from "./page.js";
+import { api } from "../api.js";
+import { duration, find, make, showScreen } from "../page.js";
 
 // The case before (-1) or after (1) one, or with 0 the next that is not done, beginning behind it; null if there is none.
 export function nextCase(rows, step, from, skipped) {

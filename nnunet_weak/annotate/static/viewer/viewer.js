@@ -2,7 +2,7 @@
 
 import { SliceRenderer, SolidRenderer } from "./niivue_adapter.js";
 import { Overlay } from "./overlay.js";
-import { find } from "./page.js";
+import { find } from "../page.js";
 import { inverted, Planes, toWorld } from "./planes.js";
 
 const WHEEL_STEP = 60;

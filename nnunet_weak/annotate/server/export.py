@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nnunet_weak.annotate.states import StateFolder
+from nnunet_weak.annotate.records.states import StateFolder
 from nnunet_weak.annotate.study import Study
 
 _NUMBERS = {"scores": 511, "drawings": 521, "points": 531}

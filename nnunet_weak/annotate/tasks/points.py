@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_weak.annotate.files import replaced
-from nnunet_weak.annotate.grid import LPS_TO_RAS
+from nnunet_weak.annotate.cases.grid import LPS_TO_RAS
+from nnunet_weak.annotate.messages import pack
+from nnunet_weak.annotate.records.files import replaced
 from nnunet_weak.annotate.study import Study
-from nnunet_weak.annotate.views import pack
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.points.files import write_points
 from nnunet_weak.points.points import ObjectPoints, PointSet

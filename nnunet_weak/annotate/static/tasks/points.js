@@ -1,8 +1,8 @@
 // Points: clicks on the surface of objects, with the surface fitted to them as one goes.
 
-import { api } from "./api.js";
+import { api } from "../api.js";
 import { History } from "./history.js";
-import { channels, colour, dot, make } from "./page.js";
+import { channels, colour, dot, make } from "../page.js";
 
 const FIT_AFTER_MS = 60;
 const FEWEST = 4;

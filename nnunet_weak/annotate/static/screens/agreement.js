@@ -1,7 +1,7 @@
 // How far raters agree; no single score is shown.
 
-import { api } from "./api.js";
-import { find, make, showScreen } from "./page.js";
+import { api } from "../api.js";
+import { find, make, showScreen } from "../page.js";
 
 const HEADS = ["Raters", "Region", "Scores", "Weighted kappa", "Same quality", "Mean difference (limits of agreement)", "Kappa of errors"];
 

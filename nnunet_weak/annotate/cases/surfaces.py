@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunet_weak.annotate.decode import DecodedCase
-from nnunet_weak.annotate.views import pack
+from nnunet_weak.annotate.cases.decode import DecodedCase
+from nnunet_weak.annotate.messages import pack
 from nnunet_weak.errors import InvalidInputError
 
 _MOST_VOXELS = 1 << 21

@@ -1,6 +1,6 @@
 // The keys.
 
-import { find, make } from "./page.js";
+import { find, make } from "../page.js";
 
 const EVERYWHERE = [
   ["wheel, ↑ ↓", "slice of the plane under the mouse"],

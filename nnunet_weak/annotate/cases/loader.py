@@ -20,8 +20,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from nnunet_weak.annotate.decode import CaseTask, DecodedCase, decode_case
-from nnunet_weak.annotate.measure import Measures, lower_priority, measure_case
+from nnunet_weak.annotate.cases.decode import CaseTask, DecodedCase, decode_case
+from nnunet_weak.annotate.cases.measure import Measures, lower_priority, measure_case
 from nnunet_weak.annotate.study import Study
 from nnunet_weak.errors import InvalidInputError
 

@@ -1,0 +1,1 @@
+"""The web server: who may ask, what may be asked, and the command to export."""
