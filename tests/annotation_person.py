@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_weak.annotate.cases.loader import CaseLoader
+from nnunet_weak.annotate.cases.loader import CaseLoader, worker_pool
 from nnunet_weak.annotate.options import AnnotateOptions
 from nnunet_weak.annotate.server.http import AnnotationServer
 from nnunet_weak.annotate.server.routes import Annotation
@@ -70,12 +72,23 @@ def make_study(
     return folder
 
 
+@cache
+def _readers() -> ProcessPoolExecutor:
+    """Processes that read cases for all servers of a test run: each takes more than a second to start."""
+    return worker_pool(2)
+
+
 @contextmanager
-def served(folder: Path, task: str, annotator: str = "anna", **options: object) -> Iterator[AnnotationServer]:
-    """The server of a study in this process."""
+def served(
+    folder: Path, task: str, annotator: str = "anna", *, begin: bool = False, **options: object
+) -> Iterator[AnnotationServer]:
+    """The server of a study in this process; `begin` begins to read cases and to look at masks, as the command does."""
     study = find_study(AnnotateOptions(folder=folder, task=task, annotator=annotator, **options))  # type: ignore[arg-type]
-    loader = CaseLoader(study)
-    server = AnnotationServer(0, Annotation(study, loader).routes())
+    loader = CaseLoader(study, _readers())
+    annotation = Annotation(study, loader)
+    if begin:
+        annotation.begin()
+    server = AnnotationServer(0, annotation.routes())
     thread = server.serve_in_background()
     try:
         yield server

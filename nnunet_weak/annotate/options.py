@@ -75,7 +75,7 @@ class AnnotateOptions:
         group=WHAT,
         metavar="NAME=SOURCE",
         help="regions of the masks, as nnunet_weak_convert_scores takes them (default: labels of the data set, or "
-        "the files of folders of masks)",
+        "the files of folders of masks, or the labels in the first 20 masks)",
     )
     classes: tuple[str, ...] | None = option(
         default=None,
@@ -91,8 +91,9 @@ class AnnotateOptions:
         default="worst",
         group="queue",
         metavar="ORDER",
-        help="worst (masks that look wrong first, every fifth case at random), random, name, or a file with a name of "
-        "a case in each line; without masks 'worst' is 'name' (default: %(default)s)",
+        help="worst (masks that look wrong first, every fifth case at random), random, name, or a file: a name of a "
+        "case in each line, or a table with a column case, whose lowest quality comes first if it has such a column; "
+        "without masks 'worst' is 'name' (default: %(default)s)",
     )
     cases: tuple[str, ...] | None = option(
         default=None, group="queue", metavar="CASE", help="names of the cases, wildcards allowed (default: all)"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_weak.annotate.options import ORDERS, AnnotateOptions, Task
+from nnunet_weak.annotate.queue import read_order
 from nnunet_weak.dataset.find_cases import discover_cases
 from nnunet_weak.errors import InvalidInputError, Problems
-from nnunet_weak.images.json_files import load_object, read_text
+from nnunet_weak.images.json_files import load_object
 from nnunet_weak.images.read import list_images, read_label_map
 from nnunet_weak.scores.initial_masks import SUBFOLDER, find_initial_masks
 from nnunet_weak.scores.regions import RegionSource, parse_regions
@@ -19,6 +20,7 @@ from nnunet_weak.scores.regions import RegionSource, parse_regions
 ANNOTATION = "annotation"
 ONLY_CLASS = "object"
 _MASK_FOLDERS = ("masks", "initial_masks", "segmentations", "labelsTr")
+_MOST_MASKS_READ = 20
 _NO_REGION = ("background", "ignore")
 
 
@@ -40,6 +42,7 @@ class Study:
         classes: Classes to draw or to click.
         order: `worst`, `random`, or the names of cases in the order wanted.
         gap_mm: Distance at which no further point is asked for; None for a share of the object's size.
+        channels: Names of the image channels, as far as the data set names them.
     """
 
     task: Task
@@ -55,6 +58,11 @@ class Study:
     classes: tuple[str, ...] = (ONLY_CLASS,)
     order: str | tuple[str, ...] = "name"
     gap_mm: float | None = None
+    channels: tuple[str, ...] = ()
+
+    def channel_name(self, number: int) -> str:
+        """Name of a channel."""
+        return self.channels[number] if number < len(self.channels) else f"channel {number}"
 
     @property
     def region_names(self) -> tuple[str, ...]:
@@ -109,6 +117,7 @@ def find_study(options: AnnotateOptions) -> Study:
         classes,
         _order(options, images, bool(masks)),
         options.gap_mm,
+        _channel_names(folder),
     )
 
 
@@ -130,7 +139,7 @@ def _chosen(images: Mapping[str, tuple[Path, ...]], patterns: Sequence[str]) -> 
 def _regions(
     options: AnnotateOptions, folder: Path, mask_folder: Path, cases: Sequence[str]
 ) -> tuple[RegionSource, ...]:
-    """The regions named, else the labels of the data set, else files of the first folder, else its labels."""
+    """The regions named, else the labels of the data set, else files of the first folder, else labels of some masks."""
     if options.regions is not None:
         return parse_regions(options.regions)
     for name in ("dataset.json", "phantoms.json"):
@@ -152,8 +161,19 @@ def _regions(
     import SimpleITK as sitk
 
     statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(read_label_map(files[0]))
-    return parse_regions([f"region_{label}={label}" for label in statistics.GetLabels()] or ["region_1=1"])
+    labels: set[int] = set()
+    for path in files[:_MOST_MASKS_READ]:
+        statistics.Execute(read_label_map(path))
+        labels |= set(statistics.GetLabels())
+    return parse_regions([f"region_{label}={label}" for label in sorted(labels)] or ["region_1=1"])
+
+
+def _channel_names(folder: Path) -> tuple[str, ...]:
+    names = _json(folder / "dataset.json").get("channel_names", {})
+    if not isinstance(names, dict):
+        return ()
+    numbered = (names.get(str(number)) for number in range(len(names)))
+    return tuple(str(name) if name else f"channel {number}" for number, name in enumerate(numbered))
 
 
 def _masks_that_exist(folder: Path, cases: Sequence[str], regions: Sequence[RegionSource]) -> dict[str, Path]:
@@ -166,15 +186,7 @@ def _order(options: AnnotateOptions, images: Mapping[str, Any], with_masks: bool
     path = Path(options.order)
     if not path.is_file():
         raise InvalidInputError(f"--order {options.order}: is none of {', '.join(ORDERS)}, and no file")
-    # The first column, with or without an image's ending: also what 3D Slicer's SegmentationReview writes.
-    lines = read_text(path).splitlines()
-    first = [Path(line.split(",")[0].strip().strip('"')).name for line in lines if line.strip()]
-    named = [
-        case for text in first for case in images if text == case or text.startswith((f"{case}.", f"{case}_0000."))
-    ]
-    if not named:
-        raise InvalidInputError(f"--order {path}: names none of the cases {', '.join(list(images)[:5])} ...")
-    return tuple(dict.fromkeys([*named, *images]))
+    return read_order(path, list(images))
 
 
 def _json(path: Path) -> dict[str, Any]:

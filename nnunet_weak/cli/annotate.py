@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import webbrowser
 from collections.abc import Sequence
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nnunet_weak.annotate.server.routes import Annotation
     from nnunet_weak.annotate.study import find_study
 
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):  # `kill`, and a terminal that is closed, end it as cleanly as Ctrl-C
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.default_int_handler)
     study = find_study(options)
     session = Session(study.output, study.annotator)
     loader = CaseLoader(study)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,24 +57,53 @@ def test_a_session_of_a_killed_process_is_taken_over(tmp_path):
     session.end()
 
 
-def test_ctrl_c_ends_the_command_cleanly(folder):
-    import signal
+def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
+    """The command in a process of its own, and the address that it prints."""
+    code = "import sys; from nnunet_weak.cli.annotate import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, str(folder), "--task", "scores", "--annotator", "anna", "--no-browser"]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, (process.stdout.readline().split() or [""])[-1]
 
-    command = [sys.executable, "-m", "nnunet_weak.cli.annotate", str(folder), "--task", "scores", "--annotator", "anna"]
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from nnunet_weak.cli.annotate import main; sys.exit(main())",
-        *command[3:],
-    ]
-    process = subprocess.Popen([*command, "--no-browser"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    line = process.stdout.readline()
-    assert "http://127.0.0.1:" in line and "?token=" in line
-    second = subprocess.run([*command, "--no-browser"], capture_output=True, text=True, check=False)
-    assert (
-        second.returncode == 2 and "already" in second.stderr and line.split("?token")[0].split()[-1] in second.stderr
-    )
+
+def children(pid: int) -> set[int]:
+    """Process ids of all descendants of a process."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found |= {int(child), *children(int(child))}
+    return found
+
+
+def test_ctrl_c_ends_the_command_cleanly(folder):
+    process, address = start(folder)
+    assert address.startswith("http://127.0.0.1:") and "?token=" in address
+    second, _ = start(folder)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 2 and "already" in errors and address.split("?token")[0] in errors
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0 and "Ended" in output and errors == ""
     assert not (folder / "annotation" / "state" / "anna.session.json").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("kind", ["SIGTERM", "SIGHUP", "SIGKILL"])
+def test_no_process_and_no_array_outlives_the_command(folder, tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    process, _ = start(folder)
+    until = time.monotonic() + 60
+    while not list((tmp_path / "scratch").glob("nnunet_weak_annotate_*/*/labels.npy")):
+        assert time.monotonic() < until, "the first case is read before anybody asks for it"
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(getattr(signal, kind))
+    process.wait(30)
+    assert kind == "SIGKILL" or process.returncode == 0
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) or list((tmp_path / "scratch").iterdir()):
+        assert time.monotonic() < until, "something is left"
+        time.sleep(0.05)
+    assert process.communicate()[1] == "" or kind == "SIGKILL"
+    assert (folder / "annotation" / "state" / "anna.session.json").exists() == (kind == "SIGKILL")

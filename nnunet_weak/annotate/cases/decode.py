@@ -17,9 +17,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nnunet_weak.annotate.cases.grid import CanonicalGrid
+from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.read import read_case_image
 from nnunet_weak.scores.initial_masks import read_initial_mask
 from nnunet_weak.scores.regions import RegionSource
+
+Window = tuple[str, float, float]
+"""Name, lowest and highest intensity shown."""
+Box = tuple[slice, ...]
 
 _SAMPLES = 1 << 19
 _AIR_HU = -900
@@ -32,14 +37,14 @@ class CaseTask:
 
     Attributes:
         case: The case.
-        image: Its first image channel.
+        images: Its image channels.
         mask: Its mask, if any.
         second_mask: Another prediction, if any.
         regions: Regions of the masks.
     """
 
     case: str
-    image: Path
+    images: tuple[Path, ...]
     mask: Path | None
     second_mask: Path | None
     regions: tuple[RegionSource, ...]
@@ -73,20 +78,20 @@ class DecodedCase:
     Attributes:
         case: The case.
         grid: Its grid.
-        folder: Holds `image.npy` and, where there is a mask, `labels.npy`.
+        folder: Holds `image_0.npy`, where there is a mask `labels.npy`, and other channels once they were read.
         regions: Regions of the mask that have voxels.
-        windows: Name, lowest and highest intensity shown, the first one first.
+        windows: Name, lowest and highest intensity shown of the first channel, the first one first.
     """
 
     case: str
     grid: CanonicalGrid
     folder: Path
     regions: tuple[MaskRegion, ...]
-    windows: tuple[tuple[str, float, float], ...]
+    windows: tuple[Window, ...]
 
-    def image(self) -> NDArray:
-        """The image, int16 or float32, mapped into memory."""
-        return np.load(self.folder / "image.npy", mmap_mode="r")
+    def image(self, channel: int = 0) -> NDArray:
+        """A channel that was read, int16 or float32, mapped into memory."""
+        return np.load(self.folder / f"image_{channel}.npy", mmap_mode="r")
 
     def labels(self) -> NDArray | None:
         """The mask as label map, or None."""
@@ -95,35 +100,50 @@ class DecodedCase:
 
 
 def decode_case(task: CaseTask, folder: Path) -> DecodedCase:
-    """Read a case and write its arrays into a new folder.
+    """Read a case's first channel and mask, and write their arrays into a new folder.
 
     Raises:
         InvalidInputError: Unreadable files, or a mask that is not on the image's grid.
     """
-    image = read_case_image(task.image)
+    image = read_case_image(task.images[0])
     labels = read_labels(task.mask, task, image)
     grid = CanonicalGrid.of(image)
     array = grid.to_page(sitk.GetArrayViewFromImage(image))
-    low, high = float(array.min()), float(array.max())
-    whole = array.dtype.kind in "iu" and low >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max
     folder.mkdir()
-    np.save(folder / "image.npy", np.ascontiguousarray(array, np.int16 if whole else np.float32))
+    limits = _write_image(array, folder / "image_0.npy")
     regions: tuple[MaskRegion, ...] = ()
-    box: tuple[slice, ...] = (slice(None),) * 3
+    box: Box = (slice(None),) * 3
     if labels is not None:
         on_page = np.ascontiguousarray(grid.to_page(labels))
         np.save(folder / "labels.npy", on_page)
-        boxes = ndimage.find_objects(on_page, max_label=len(task.regions))
-        regions = tuple(
-            _region(region.name, number, on_page, found)
-            for number, (region, found) in enumerate(zip(task.regions, boxes, strict=True), start=1)
-            if found is not None
-        )
-        if regions:
-            lowest = np.min([region.low for region in regions], 0)[::-1]
-            highest = np.max([region.high for region in regions], 0)[::-1]
-            box = tuple(slice(int(a), int(b)) for a, b in zip(lowest, highest, strict=True))
-    return DecodedCase(task.case, grid, folder, regions, _windows(array[box], low, high))
+        regions = regions_of(on_page, task)
+        box = _around(regions)
+    return DecodedCase(task.case, grid, folder, regions, _windows(array[box], *limits))
+
+
+def decode_channel(task: CaseTask, decoded: DecodedCase, channel: int) -> tuple[Window, ...]:
+    """Read another channel of a case into its folder; returns the channel's windows.
+
+    Raises:
+        InvalidInputError: It is unreadable, or not on the first channel's grid.
+    """
+    path = task.images[channel]
+    image = read_case_image(path)
+    if image.GetSize() != decoded.grid.file_geometry[0]:
+        raise InvalidInputError(f"{path}: is not on the grid of the first channel, {task.images[0].name}")
+    array = decoded.grid.to_page(sitk.GetArrayViewFromImage(image))
+    limits = _write_image(array, decoded.folder / f"image_{channel}.npy")
+    return _windows(array[_around(decoded.regions)], *limits)
+
+
+def regions_of(on_page: NDArray, task: CaseTask) -> tuple[MaskRegion, ...]:
+    """Regions of a label map, (superior, anterior, right), that have voxels."""
+    boxes = ndimage.find_objects(on_page, max_label=len(task.regions))
+    return tuple(
+        _region(region.name, number, on_page, found)
+        for number, (region, found) in enumerate(zip(task.regions, boxes, strict=True), start=1)
+        if found is not None
+    )
 
 
 def read_labels(path: Path | None, task: CaseTask, image: sitk.Image) -> NDArray | None:
@@ -132,6 +152,28 @@ def read_labels(path: Path | None, task: CaseTask, image: sitk.Image) -> NDArray
         return None
     mask = read_initial_mask(path, task.regions, image, other_labels="background")
     return sitk.GetArrayFromImage(mask.label_map)
+
+
+def _write_image(array: NDArray, path: Path) -> tuple[float, float]:
+    """Write a channel slice by slice, so that there is no second copy of it in memory; lowest and highest intensity."""
+    low, high = float(array.min()), float(array.max())
+    whole = array.dtype.kind in "iu" and low >= np.iinfo(np.int16).min and high <= np.iinfo(np.int16).max
+    kind = np.dtype(np.int16 if whole else np.float32)
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for plane in array:
+            np.ascontiguousarray(plane, kind).tofile(file)
+    return low, high
+
+
+def _around(regions: Sequence[MaskRegion]) -> Box:
+    """The box around all regions, everything where there is none; into arrays (superior, anterior, right)."""
+    if not regions:
+        return (slice(None),) * 3
+    lowest = np.min([region.low for region in regions], 0)[::-1]
+    highest = np.max([region.high for region in regions], 0)[::-1]
+    return tuple(slice(int(a), int(b)) for a, b in zip(lowest, highest, strict=True))
 
 
 def _region(name: str, label: int, labels: NDArray, box: Sequence[slice]) -> MaskRegion:
@@ -145,7 +187,7 @@ def _region(name: str, label: int, labels: NDArray, box: Sequence[slice]) -> Mas
     )
 
 
-def _windows(array: NDArray, low: float, high: float) -> tuple[tuple[str, float, float], ...]:
+def _windows(array: NDArray, low: float, high: float) -> tuple[Window, ...]:
     """Window of the intensities around the mask, then those of CT, then all intensities."""
     step = max(1, round((array.size / _SAMPLES) ** (1 / 3)))
     sample = array[::step, ::step, ::step]

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_weak.annotate.cases.decode import DecodedCase
+from nnunet_weak.annotate.cases.decode import DecodedCase, Window
 from nnunet_weak.annotate.messages import pack
 from nnunet_weak.errors import InvalidInputError
 
@@ -87,18 +87,28 @@ def choose_view(case: DecodedCase, wanted: str) -> View:
     return View(_triple(low), _triple(high), step)
 
 
-def view_message(case: DecodedCase, view: View) -> bytes:
+def view_message(case: DecodedCase, view: View, windows: Sequence[Window], channel: int = 0) -> bytes:
     """Image (NIfTI) and label map (one or two bytes a voxel) of a view, with its geometry.
 
     The NIfTI file holds the spacing alone: the page displays voxels, and computes positions from `affine` itself.
+
+    Args:
+        case: The case.
+        view: The part of it.
+        windows: Of the channel.
+        channel: The image channel, which has been read.
     """
     spacing = np.array(case.grid.spacing_mm) * view.step
-    image = nib.Nifti1Image(np.ascontiguousarray(case.image()[view.slices]).T, np.diag([*spacing, 1.0]))
+    image = nib.Nifti1Image(np.ascontiguousarray(case.image(channel)[view.slices]).T, np.diag([*spacing, 1.0]))
     labels = case.labels()
     part = b"" if labels is None else np.ascontiguousarray(labels[view.slices]).tobytes()
-    return pack(
-        {**geometry(case, view), "label_bytes": 0 if labels is None else labels.itemsize}, image.to_bytes(), part
-    )
+    header = {
+        **geometry(case, view),
+        "channel": channel,
+        "windows": windows,
+        "label_bytes": 0 if labels is None else labels.itemsize,
+    }
+    return pack(header, image.to_bytes(), part)
 
 
 def geometry(case: DecodedCase, view: View) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class AnnotationServer(ThreadingHTTPServer):
 
     def serve_in_background(self) -> threading.Thread:
         """Answer requests in a thread; `shutdown` ends it."""
-        thread = threading.Thread(target=self.serve_forever, daemon=True)
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         return thread
 

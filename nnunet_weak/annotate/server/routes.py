@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
@@ -12,10 +14,11 @@ import numpy as np
 from nnunet_weak import __version__
 from nnunet_weak.annotate.cases.decode import DecodedCase
 from nnunet_weak.annotate.cases.loader import CaseLoader
-from nnunet_weak.annotate.cases.measure import Measures, order_cases, suspicion
 from nnunet_weak.annotate.cases.surfaces import region_surface
+from nnunet_weak.annotate.cases.survey import SurveyedCase
 from nnunet_weak.annotate.cases.views import View, choose_view, view_message
 from nnunet_weak.annotate.messages import pack, unpack
+from nnunet_weak.annotate.queue import Measures, order_cases, suspicion
 from nnunet_weak.annotate.records.states import CaseState, StateFolder
 from nnunet_weak.annotate.server.export import dry_run, shown_command
 from nnunet_weak.annotate.server.http import Request, RequestError, Route
@@ -42,12 +45,18 @@ class Annotation:
         self._hashes: dict[str, dict[str, str]] = {}
         self._unreadable: dict[str, str] = {}
         self._measured: dict[str, Measures] = {}
+        self._unchecked: set[str] = set()
         self._saving = threading.Lock()
 
     def begin(self) -> None:
-        """Begin to measure the masks for the queue, in the background."""
-        if self.study.order == "worst":
-            self._loader.measure([case for case in self.study.images if case in self.study.masks], self._note_measures)
+        """Read the first cases and look at the masks for the queue, in the background."""
+        self._read_ahead("")
+        scored = [case for case in self.study.images if case in self.study.masks and self._has_scores(case)]
+        others = [case for case in self._order() if case in self.study.masks] if self.study.order == "worst" else []
+        self._unchecked = set(scored)
+        if scored or others:
+            cases = list(dict.fromkeys([*scored, *others]))
+            self._loader.survey(cases, self.study.order == "worst", self._note_survey)
 
     def routes(self) -> list[Route]:
         """Method, pattern and answer of everything below `/api/`."""
@@ -93,6 +102,7 @@ class Annotation:
                     "seconds": state.seconds,
                     "saved_at": state.saved_at,
                     "stale": self._is_stale(state),
+                    "unchecked": case in self._unchecked,
                     "problem": self._unreadable.get(case) or self._missing(case),
                     "done_by_others": [name for name in others if self.states.read(case, name).done],
                 }
@@ -107,7 +117,7 @@ class Annotation:
         return {
             **asdict(state),
             "content": content,
-            "windows": case.windows,
+            "channels": [self.study.channel_name(number) for number in range(len(self.study.images[case.case]))],
             "regions": [asdict(region) for region in case.regions],
             "whole_shape": case.grid.shape,
             "affine": case.grid.affine.tolist(),
@@ -115,7 +125,10 @@ class Annotation:
 
     def _view(self, request: Request) -> bytes:
         case = self._decoded(request)
-        return view_message(case, choose_view(case, request.parts[1]))
+        view = choose_view(case, request.parts[1])
+        channel = self._channel(request.query.get("channel", "0"))
+        windows = self._loader.get_channel(case.case, channel)
+        return view_message(case, view, windows, channel)
 
     def _surface(self, request: Request) -> bytes:
         return region_surface(self._decoded(request), int(request.parts[1]))
@@ -190,7 +203,9 @@ class Annotation:
         drawn = self._drawings.read(case, view)
         try:
             if wanted.get("kind") == "propagate":
-                added = drawings.propagate(case, view, drawn, len(self.study.classes), 2 - axis)
+                channel = self._channel(wanted.get("channel", 0))
+                self._loader.get_channel(case.case, channel)
+                added = drawings.propagate(case, view, drawn, len(self.study.classes), 2 - axis, channel)
             else:
                 added = drawings.interpolate(drawn[layer], code, 2 - axis)
         except InvalidInputError as error:  # too little is drawn yet: nothing wrong, and the page says so
@@ -218,8 +233,14 @@ class Annotation:
             self._unreadable[name] = str(error)
             raise
         self._unreadable.pop(name, None)
-        self._hashes[name] = {region.name: region.sha256 for region in case.regions}
+        self._note_hashes(name, {region.name: region.sha256 for region in case.regions})
         return case
+
+    def _channel(self, value: Any) -> int:
+        text = str(value)
+        if not text.isdecimal() or len(text) > 4:
+            raise InvalidInputError(f"channel {text}: is no number")
+        return int(text)
 
     def _drawn_view(self, request: Request) -> tuple[DecodedCase, View]:
         case = self._decoded(request)
@@ -254,9 +275,27 @@ class Annotation:
             scores.is_complete(entry) and scores.is_stale(entry, known.get(name)) for name, entry in entries.items()
         )
 
-    def _note_measures(self, case: str, measures: Measures | None) -> None:
-        if measures is not None:
-            self._measured[case] = measures
+    def _has_scores(self, case: str) -> bool:
+        if self.study.task != "scores":
+            return False
+        return any(self.states.read(case, rater).revision for rater in self.states.annotators())
+
+    def _note_hashes(self, case: str, found: Mapping[str, str]) -> None:
+        # A region that has lost all its voxels has no hash, and no score of it is valid any more.
+        self._hashes[case] = {name: found.get(name, "") for name in self.study.region_names}
+        self._unchecked.discard(case)
+
+    def _note_survey(self, case: str, found: SurveyedCase | None) -> None:
+        if found is None:
+            self._unchecked.discard(case)
+            return
+        if found.measures:
+            self._measured[case] = found.measures
+        checked = case in self._unchecked
+        self._note_hashes(case, found.hashes)
+        if checked and not self._unchecked and self.study.task == "scores":
+            with self._saving, contextlib.suppress(OSError):  # a full disk: the next save writes it
+                scores.write_table(self.study.output, self.states, self.study, self._hashes)
 
 
 def _conflict(current: CaseState) -> RequestError:

@@ -26,7 +26,7 @@ export const api = {
   study: () => getJson("/api/study"),
   queue: () => getJson("/api/queue"),
   case: (name) => getJson(caseUrl(name, "")),
-  view: (name, wanted) => getMessage(caseUrl(name, `/view/${wanted}`)),
+  view: (name, wanted, channel) => getMessage(caseUrl(name, `/view/${wanted}?channel=${channel}`)),
   surface: (name, label) => getMessage(caseUrl(name, `/surface/${label}`)),
   drawing: async (name, wanted) => gunzip(await (await request(caseUrl(name, `/drawing/${wanted}`))).arrayBuffer()),
   suggestion: async (name, wanted, content) => {

@@ -2,14 +2,14 @@
 
 import { api } from "./api.js";
 import { onTime } from "./clock.js";
-import { duration, find } from "./page.js";
+import { duration, find, make } from "./page.js";
 import { Saver, unsaved } from "./saving.js";
 
 const HINT_MS = 6000;
 
 export class Work {
   constructor(app, Task) {
-    Object.assign(this, { app, Task, name: null, task: null, saver: null, seconds: 0, done: false, windowName: null });
+    Object.assign(this, { app, Task, name: null, task: null, saver: null, seconds: 0, done: false, windowName: null, channel: 0 });
     onTime((seconds) => this.tick(seconds));
   }
 
@@ -27,12 +27,11 @@ export class Work {
     find("title").textContent = name;
     try {
       this.info = await api.case(name);
+      this.channel = Math.min(this.channel, this.info.channels.length - 1);
       this.seconds = this.info.seconds;
       this.done = this.info.done;
       const task = new this.Task(this);
-      const window = this.info.windows.find(([label]) => label === this.windowName) ?? this.info.windows[0];
-      this.viewer.window = window;
-      this.viewer.stage.dataset.window = window[0];
+      this.viewer.window = null;
       await this.loadView(task.firstView());
       await task.begin(this.info.content);
       const key = `${this.study.output} ${this.study.task} ${this.study.annotator} ${name}`;
@@ -58,10 +57,48 @@ export class Work {
   // Get a part of the case on screen: whole, region-K or at-X-Y-Z.
   async loadView(wanted) {
     const started = performance.now();
-    await this.viewer.show(await api.view(this.name, wanted), this.viewer.window);
+    const message = await api.view(this.name, wanted, this.channel);
+    await this.viewer.show(message, this.viewer.window ?? this.chooseWindow(message.header.windows));
+    this.showChannel();
     this.wanted = wanted;
     this.viewer.stage.dataset.view = wanted;
     this.viewer.stage.dataset.loadMs = Math.round(performance.now() - started);
+  }
+
+  // The window of the name that was chosen last, or the first.
+  chooseWindow(windows) {
+    this.windows = windows;
+    return windows.find(([label]) => label === this.windowName) ?? windows[0];
+  }
+
+  // Another image channel in the same place; nothing that was annotated changes.
+  async nextChannel() {
+    const { channels } = this.info;
+    if (channels.length < 2 || this.changingChannel) return;
+    this.changingChannel = true;
+    try {
+      const channel = (this.channel + 1) % channels.length;
+      const { name, wanted } = this;
+      const { header, blocks } = await api.view(name, wanted, channel);
+      if (name !== this.name || wanted !== this.wanted) return;
+      this.channel = channel;
+      await this.viewer.showImage(blocks[0], this.chooseWindow(header.windows));
+      this.showChannel();
+      this.tell(`image: ${channels[channel]}`);
+    } catch (error) {
+      this.tell(error.message, true);
+    } finally {
+      this.changingChannel = false;
+    }
+  }
+
+  showChannel() {
+    const { channels } = this.info;
+    const button = find("channel");
+    button.hidden = channels.length < 2;
+    button.dataset.channel = this.channel;
+    button.onclick = () => this.nextChannel();
+    button.replaceChildren(make("span", {}, `${channels[this.channel]} (${this.channel + 1} of ${channels.length})`), make("kbd", {}, "C"));
   }
 
   // Whether the page has all of the case at full resolution.
@@ -138,6 +175,7 @@ export class Work {
       " ": () => this.hideMask(true),
       f: () => { viewer.filled = !viewer.filled; viewer.redraw(); },
       w: () => this.nextWindow(),
+      c: () => this.nextChannel(),
       z: () => this.zoom(),
       m: () => viewer.enlarge(viewer.planes.tiles[1].axis),
       n: () => this.app.next(1),
@@ -152,7 +190,7 @@ export class Work {
   }
 
   nextWindow() {
-    const { windows } = this.info;
+    const { windows } = this;
     const index = windows.findIndex(([label]) => label === this.viewer.window[0]);
     const window = windows[(index + 1) % windows.length];
     this.windowName = window[0];

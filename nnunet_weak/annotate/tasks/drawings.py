@@ -110,7 +110,7 @@ def compressed(drawn: Mapping[str, NDArray[np.uint8]]) -> bytes:
 
 
 def propagate(
-    case: DecodedCase, view: View, drawn: Mapping[str, NDArray[np.uint8]], classes: int, axis: int
+    case: DecodedCase, view: View, drawn: Mapping[str, NDArray[np.uint8]], classes: int, axis: int, channel: int = 0
 ) -> NDArray[np.uint8]:
     """What the random walker would add to a drawing in slices with at least two classes; 0 where nothing.
 
@@ -120,13 +120,14 @@ def propagate(
         drawn: Both drawings of the view.
         classes: Number of classes, without background.
         axis: Of the arrays, across the slices.
+        channel: The image channel to look at; the page gives the one that is shown.
 
     Raises:
         InvalidInputError: No slice has two classes.
     """
     spacing = case.grid.spacing_mm[::-1]
     negative = [drawn["not"]] if drawn["not"].any() else []
-    image = np.asarray(case.image()[view.slices])
+    image = np.asarray(case.image(channel)[view.slices])
     filled = propagate_random_walker([image], [drawn["is"]], negative, classes + 1, spacing, axis)
     added = np.where(drawn["is"] > 0, 0, filled).astype(np.uint8)
     if not added.any():

@@ -8,6 +8,7 @@ const EVERYWHERE = [
   ["Shift+drag", "move the picture; so does the middle button"],
   ["right drag", "window: width and level"],
   ["W", "next window"],
+  ["C", "next image channel, where there are several"],
   ["Z", "zoom to the region or object, and back"],
   ["M", "another plane becomes the large one"],
   ["F", "outline or filled"],

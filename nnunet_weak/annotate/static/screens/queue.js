@@ -15,7 +15,11 @@ export function nextCase(rows, step, from, skipped) {
   return turned.find((row) => usable(row) && (!row.done || row.stale))?.case ?? null;
 }
 
+const CHECKING_MS = 1500;
+let checking = 0;
+
 export async function showQueue(app) {
+  clearTimeout(checking);
   const rows = await api.queue();
   const done = rows.filter((row) => row.done && !row.stale).length;
   const seconds = rows.reduce((sum, row) => sum + row.seconds, 0);
@@ -38,11 +42,17 @@ export async function showQueue(app) {
   );
   find("title").textContent = "";
   showScreen("queue");
+  // Masks that were scored earlier are still being compared with what they were then.
+  if (rows.some((row) => row.unchecked)) {
+    checking = setTimeout(() => {
+      if (document.body.dataset.screen === "queue") showQueue(app).catch(() => {});
+    }, CHECKING_MS);
+  }
 }
 
 function state(row) {
   if (row.problem) return [make("span.bad", {}, row.problem)];
   if (row.stale) return [make("span.amber", {}, "mask changed: score again")];
-  if (row.done) return [make("span.good", {}, "done")];
+  if (row.done) return [make("span.good", {}, "done"), row.unchecked ? make("span.faint", {}, ", checking the mask ...") : null];
   return [make("span.faint", {}, row.started ? "begun" : "to do")];
 }

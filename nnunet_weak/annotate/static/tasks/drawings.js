@@ -144,7 +144,7 @@ export class DrawingTask {
     work.tell("looking for a suggestion ...");
     try {
       await work.saver.flush();
-      const content = { kind, layer: this.layer, code: this.number + 1, axis: this.lastAxis };
+      const content = { kind, layer: this.layer, code: this.number + 1, axis: this.lastAxis, channel: work.channel };
       this.suggestion = { array: await api.suggestion(work.name, work.wanted, content), layer: kind === "propagate" ? "is" : this.layer };
       work.tell("A suggestion: Enter takes it, Esc drops it");
     } catch (error) {

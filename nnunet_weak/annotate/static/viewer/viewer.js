@@ -35,8 +35,16 @@ export class Viewer {
     this.planes.setGrid(header.shape, header.spacing_mm);
     const labels = header.label_bytes === 2 ? new Uint16Array(blocks[1].slice().buffer) : blocks[1].slice();
     this.labels = header.label_bytes ? labels : null;
+    this.setName(window);
     await this.slices.load(blocks[0], window);
     this.overlay.forget();
+    this.redraw();
+  }
+
+  // Another image on the same view.
+  async showImage(bytes, window) {
+    this.setName(window);
+    await this.slices.load(bytes, window);
     this.redraw();
   }
 
@@ -164,9 +172,13 @@ export class Viewer {
     this.setWindow(["by hand", newMiddle - newWidth / 2, newMiddle + newWidth / 2]);
   }
 
-  setWindow(window) {
+  setName(window) {
     this.window = window;
     this.stage.dataset.window = window[0];
+  }
+
+  setWindow(window) {
+    this.setName(window);
     this.slices.setWindow(window[1], window[2]);
     this.redraw();
   }

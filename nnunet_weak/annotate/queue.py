@@ -1,74 +1,27 @@
-"""How suspicious each mask looks: what puts the worst cases first in the queue. No number of it is shown to anybody.
+"""The order of the cases: worst first, at random, by name, or as a file says.
 
-For each region: volume, number of components, holes, agreement of mask and boundary prior in the band around the
-boundary, and Dice with a second prediction. Each is compared with the same region of the other cases.
+The worst cases are those whose masks differ most from the others'; no number of it is shown to anybody.
 """
 
 from __future__ import annotations
 
-import os
+import csv
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from random import Random
 
 import numpy as np
-import SimpleITK as sitk
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from nnunet_weak.annotate.cases.decode import CaseTask, read_labels
-from nnunet_weak.images.read import read_case_image
-from nnunet_weak.priors import PriorOptions, boundary_prior
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.json_files import read_text
 
 Measures = Mapping[str, Mapping[str, float]]
 """Values by region and measure; of every measure either side, or the low side only, is suspicious."""
 
-_BAND_VOXELS = 2
 _LOW_IS_BAD = ("prior", "dice")
 _LARGEST_Z = 5.0
 _AT_RANDOM = 5
-
-
-def measure_case(task: CaseTask) -> Measures:
-    """Measure the mask of a case; runs in a worker process.
-
-    Raises:
-        InvalidInputError: Unreadable files.
-    """
-    image = read_case_image(task.image)
-    labels = read_labels(task.mask, task, image)
-    if labels is None:
-        return {}
-    second = read_labels(task.second_mask, task, image)
-    prior = sitk.GetArrayViewFromImage(boundary_prior(image, PriorOptions(kind="otsu")))
-    found: dict[str, dict[str, float]] = {}
-    for number, box in enumerate(ndimage.find_objects(labels, max_label=len(task.regions)), start=1):
-        name = task.regions[number - 1].name
-        if box is None:
-            found[name] = {"volume": 0.0}
-            continue
-        part = tuple(
-            slice(max(0, side.start - _BAND_VOXELS), min(side.stop + _BAND_VOXELS, n))
-            for side, n in zip(box, labels.shape, strict=True)
-        )
-        found[name] = _measures(labels[part] == number, prior[part])
-        if second is not None:
-            other = second == number
-            inside = labels == number
-            found[name]["dice"] = float(2 * (inside & other).sum() / max(1, inside.sum() + other.sum()))
-    return found
-
-
-def _measures(inside: NDArray[np.bool_], prior: NDArray) -> dict[str, float]:
-    band = ndimage.binary_dilation(inside, iterations=_BAND_VOXELS) & ~ndimage.binary_erosion(
-        inside, iterations=_BAND_VOXELS, border_value=1
-    )
-    agreement = np.where(inside, prior, 1 - prior)[band]
-    return {
-        "volume": float(np.log1p(inside.sum())),
-        "components": float(ndimage.label(inside)[1]),
-        "holes": float((ndimage.binary_fill_holes(inside) & ~inside).sum()),
-        "prior": float(agreement.mean()) if band.any() else 0.0,
-    }
 
 
 def suspicion(measured: Mapping[str, Measures]) -> dict[str, float]:
@@ -121,7 +74,46 @@ def order_cases(cases: Sequence[str], order: str | Sequence[str], worst: Mapping
     return result
 
 
-def lower_priority() -> None:
-    """Give way to the processes that somebody is waiting for."""
-    if hasattr(os, "nice"):
-        os.nice(10)
+def read_order(path: Path, cases: Sequence[str]) -> tuple[str, ...]:
+    """The cases in the order of a file; cases that it does not name come last.
+
+    A table with a column `case` has the lowest value of its column `quality` first, where it has one: what
+    `nnunet_weak_estimate_quality` writes, or a table of scores. Of any other file the first column counts, from top to
+    bottom, with or without an image's ending: a list of names, or the table of 3D Slicer's SegmentationReview.
+
+    Raises:
+        InvalidInputError: The file is unreadable, or names none of the cases.
+    """
+    lines = read_text(path).lstrip("\ufeff").splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if any(row)]
+    head = [cell.casefold() for cell in rows[0]] if rows else []
+    if "case" in head:
+        at, rows = head.index("case"), rows[1:]
+        if "quality" in head:
+            rows = _lowest_first(rows, at, head.index("quality"))
+    else:
+        at = 0
+    texts = [Path(row[at]).name for row in rows if len(row) > at]
+    named = [case for text in texts for case in cases if text == case or text.startswith((f"{case}.", f"{case}_0000."))]
+    if not named:
+        raise InvalidInputError(f"--order {path}: names none of the cases {', '.join(list(cases)[:5])} ...")
+    return tuple(dict.fromkeys([*named, *cases]))
+
+
+def _lowest_first(rows: Sequence[list[str]], case: int, quality: int) -> list[list[str]]:
+    """Rows by the lowest quality of their case; those without a number keep their place behind the others."""
+    lowest: dict[str, float] = {}
+    for row in rows:
+        if len(row) > max(case, quality):
+            lowest[row[case]] = min(lowest.get(row[case], math.inf), _number(row[quality]))
+    return sorted(rows, key=lambda row: lowest.get(row[case], math.inf) if len(row) > case else math.inf)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.inf
+    return math.inf if math.isnan(value) else value
