@@ -174,8 +174,12 @@ class Person:
 
     @property
     def cursor(self) -> list[int]:
-        self.settle()
-        return [int(part) for part in self.page.locator("#stage").get_attribute("data-cursor").split()]
+        """Voxel under the cross, once what was asked for before is drawn: its frame comes before this one's end."""
+        text = self.page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame("
+            "() => done(document.getElementById('stage').dataset.cursor)))"
+        )
+        return [int(part) for part in text.split()]
 
     def pixel(self, plane: str, voxel: Sequence[float]) -> tuple[float, float]:
         """Pixel of the window at which a voxel of the screen lies in a plane, as long as nobody zoomed."""

@@ -140,7 +140,6 @@ def test_points(study, image, page, tmp_path):
                 voxel[to_left] += 12 * np.cos(angle) / person.grid.spacing[to_left]
                 voxel[up] += 12 * np.sin(angle) / person.grid.spacing[up]
                 x, y = (round(value) for value in person.pixel(plane, voxel))
-                person.go_to_slice(plane, int(centre[axis]))
                 clicked.append(person.grid.world(person.place(plane, x, y)))
                 page.mouse.click(x, y)
         page.locator("#stage[data-fit^='liver#1 12 ']").wait_for(timeout=20_000)

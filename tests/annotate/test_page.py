@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from annotation_person import SIZE, Grid, Person, make_study, served
+from annotation_person import SIZE, Grid, Person, make_study, served, write_image
+from PIL import Image
 
 from nnunet_weak.annotate.cases import views
 from nnunet_weak.annotate.records import files
@@ -288,3 +290,60 @@ _OVERFLOWING = """() => {
   }));
   return found;
 }"""
+
+
+def test_every_image_channel_can_be_looked_at(tmp_path, page):
+    folder = make_study(tmp_path / "study", cases=("case_a", "case_b"))
+    images = folder / "imagesTr"
+    images.mkdir()
+    for case in ("case_a", "case_b"):
+        first = folder / "images" / f"{case}.nii.gz"
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(first)))
+        write_image(images / f"{case}_0001.nii.gz", (array.max() - array).astype(np.float32))
+        first.rename(images / f"{case}_0000.nii.gz")
+    (folder / "images").rmdir()
+    names = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "bone": 1, "disc": 2}}
+    (folder / "dataset.json").write_text(json.dumps(names), encoding="utf-8")
+    image = sitk.ReadImage(str(images / "case_a_0000.nii.gz"))
+    with served(folder, "scores") as server:
+        person = Person(page, server)
+        person.begin()
+        person.open("case_a", image)
+        inside, outside = person.grid.to_screen((9, 8, 5)), person.grid.to_screen((2, 2, 5))
+        page.mouse.move(5, 5)
+        page.keyboard.down(" ")
+        cursor = person.cursor
+        assert page.locator("#channel").inner_text() == "T1 (1 of 2)C"
+        assert person.brightness("axial", inside) > person.brightness("axial", outside) + 60
+        person.press("c")
+        page.locator("#channel[data-channel='1']").wait_for()
+        person.settle()
+        assert person.cursor == cursor
+        assert person.brightness("axial", inside) < person.brightness("axial", outside) - 60
+        page.keyboard.up(" ")
+        person.press("n")  # the same channel of the next case, without another key
+        page.locator("#title", has_text="case_b").wait_for()
+        person.seen(image)
+        assert page.locator("#channel").get_attribute("data-channel") == "1"
+        page.locator("#channel").click()
+        page.locator("#channel[data-channel='0']").wait_for()
+        assert person.complaints == []
+
+
+def test_the_surface_stays_in_the_middle_from_case_to_case(folder, image, page):
+    with served(folder, "scores") as server:
+        person = Person(page, server)
+        person.begin()
+        for case in ("case_a", "case_b"):
+            person.open(case, image)
+            for _ in range(2):
+                page.wait_for_timeout(300)  # the surface comes after the slices
+                person.settle()
+                picture = Image.open(BytesIO(page.locator("#solid").screenshot())).convert("L")
+                shown = np.argwhere(np.array(picture)[10:-10, 10:-10] > 40) + 10
+                assert len(shown) > 500
+                middle = shown.mean(0) / picture.size[::-1]
+                assert np.abs(middle - 0.5).max() < 0.15, middle
+                person.press("Tab")
+            page.locator("#nav [data-screen='queue']").click()
+            person.wait_for_screen("queue")

@@ -151,3 +151,10 @@ def test_headers_keep_everything_here(client):
 def test_it_listens_on_this_computer_alone(client):
     assert client.server.server_address[0] == "127.0.0.1"
     assert not any(field.default == "0.0.0.0" for field in vars(server_module).values() if hasattr(field, "default"))
+
+
+def test_an_address_that_is_typed_gets_a_page_and_not_json(client):
+    for path, cookie in (("/", None), ("/?token=<b>", None), ("/nowhere", client.cookie)):
+        answer, content = client.request("GET", path, Cookie=cookie, Accept="text/html,*/*")
+        assert answer.status in (403, 404) and answer.getheader("Content-Type").startswith("text/html")
+        assert b"<h1>" in content and b"<b>" not in content

@@ -54,11 +54,11 @@ def shown_command(study: Study, states: StateFolder) -> str:
     return f"cd {shlex.quote(str(study.folder))} && {shlex.join(convert_arguments(study, states))}"
 
 
-def dry_run(study: Study, states: StateFolder) -> tuple[int, str]:
+def dry_run(study: Study, states: StateFolder) -> tuple[int, str, str]:
     """Run the command with `--dry-run` in a process of its own; nothing is written.
 
     Returns:
-        Exit status and output.
+        Exit status, output, and what was written to standard error: the reasons, if it was refused.
     """
     command, *arguments = convert_arguments(study, states)
     module = f"nnunet_weak.dataset_conversion.{command.removeprefix('nnunet_weak_convert_')}"
@@ -79,8 +79,11 @@ def dry_run(study: Study, states: StateFolder) -> tuple[int, str]:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return 124, f"The dry run took more than {_LONGEST_DRY_RUN_S} s. Run the command in a terminal."
-    return done.returncode, f"{done.stdout}\n{_without_progress(done.stderr)}".strip()
+            return 124, "", f"The dry run took more than {_LONGEST_DRY_RUN_S} s. Run the command in a terminal."
+    errors = _without_progress(done.stderr).strip()
+    if done.returncode:
+        return done.returncode, done.stdout.strip(), errors
+    return 0, f"{done.stdout}\n{errors}".strip(), ""
 
 
 def _without_progress(text: str) -> str:

@@ -7,6 +7,7 @@ and one that writes must come from this page. What is requested is looked up in 
 from __future__ import annotations
 
 import errno
+import html
 import http.cookies
 import json
 import logging
@@ -42,6 +43,12 @@ _TYPES = {
     ".txt": "text/plain",
     ".svg": "image/svg+xml",
 }
+
+
+_ERROR_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="dark"><title>nnunet_weak annotate</title>
+<h1>This page cannot be shown</h1><p>{}</p></html>
+"""
 
 
 class RequestError(Exception):
@@ -154,7 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, *self._route(method, address.path, query, body))
         except RequestError as error:
             self.close_connection = True  # the body may not have been read
-            self._send(error.status, JSON_TYPE, json.dumps(error.content).encode())
+            if "text/html" in self.headers.get("Accept", ""):  # somebody typed an address
+                self._send(
+                    error.status, "text/html; charset=utf-8", _ERROR_PAGE.format(html.escape(str(error))).encode()
+                )
+            else:
+                self._send(error.status, JSON_TYPE, json.dumps(error.content).encode())
 
     def _route(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
         matches = [
@@ -191,11 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         name = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::\d+)?", host)
         if name is None or name[1].strip("[]").lower() not in _HOSTS:
-            raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "open this page as localhost or 127.0.0.1")
+            raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "Open this page as localhost or 127.0.0.1")
 
     def _log_in(self, token: str) -> None:
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
-            raise RequestError(HTTPStatus.FORBIDDEN, "this address is of an earlier session: open the one just printed")
+            raise RequestError(HTTPStatus.FORBIDDEN, "This address is of an earlier session: open the last one printed")
         self.send_response(HTTPStatus.SEE_OTHER)
         self.send_header("Location", "/")
         self.send_header(
@@ -211,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = cookies.get(self.server.cookie_name)
         if found is None or not secrets.compare_digest(found.value.encode(), self.server.cookie.encode()):
             raise RequestError(
-                HTTPStatus.FORBIDDEN, "open the address that nnunet_weak_annotate printed in the terminal"
+                HTTPStatus.FORBIDDEN, "Open the address that nnunet_weak_annotate printed in the terminal"
             )
 
     def _checked_body(self) -> bytes:

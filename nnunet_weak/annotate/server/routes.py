@@ -216,8 +216,8 @@ class Annotation:
         return {"raters": self.states.annotators(), "rows": agreement(self.states, self.study)}
 
     def _dry_run(self) -> dict[str, Any]:
-        status, output = dry_run(self.study, self.states)
-        return {"status": status, "output": output}
+        status, output, problems = dry_run(self.study, self.states)
+        return {"status": status, "output": output, "problems": problems}
 
     def _known(self, request: Request) -> str:
         name = request.parts[0]

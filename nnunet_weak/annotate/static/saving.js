@@ -63,7 +63,7 @@ export class Saver {
 
   async resolve(error, message) {
     const answer = await ask(
-      `This case was changed in another window at ${error.content.saved_at}. Reload what is saved there, or keep yours as a copy `
+      `This case was changed in another window at ${new Date(error.content.saved_at).toLocaleTimeString()}. Reload what is saved there, or keep yours as a copy `
       + "beside it first?", { reload: "Reload", copy: "Keep mine as a copy, then reload" });
     if (answer === "copy") await api.keepCopy(this.caseName, message.header);
     await forget(this.key);

@@ -22,6 +22,7 @@ export class Work {
     Object.assign(this, { name, task: null, saver: null });
     this.viewer.task = null;
     find("busy").hidden = false;
+    if (!find("hint").classList.contains("bad")) this.tell(""); // but why another case was skipped is still of interest
     find("saved").textContent = "";
     find("panel").replaceChildren();
     find("title").textContent = name;

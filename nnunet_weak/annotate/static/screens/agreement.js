@@ -3,7 +3,7 @@
 import { api } from "../api.js";
 import { find, make, showScreen } from "../page.js";
 
-const HEADS = ["Raters", "Region", "Scores", "Weighted kappa", "Same quality", "Mean difference (limits of agreement)", "Kappa of errors"];
+const HEADS = ["Raters", "Region", "Scores", "Weighted kappa", "Same quality", "Difference (limits)", "Error kappa"];
 
 export async function showAgreement() {
   const { raters, rows } = await api.agreement();
@@ -20,8 +20,8 @@ export async function showAgreement() {
   find("agreement").replaceChildren(
     make("h1", {}, "Agreement between raters"),
     rows.length ? table : make("p.faint", {}, none),
-    make("p.faint.small", {}, make("br"), "Weighted kappa: Cohen's, quadratic weights, of the qualities 0 to 5; 1 is agreement, 0 chance. Limits of agreement: Bland "
-      + "and Altman's, within which 95 % of the differences lie (first rater minus second). Kappa of errors: unweighted, of under, over, both and none."),
+    make("p.faint.small", {}, make("br"), "Weighted kappa: Cohen's, quadratic weights, of the qualities 0 to 5; 1 is agreement, 0 chance. Difference: its mean, first "
+      + "rater minus second, and Bland and Altman's limits of agreement, within which 95 % of the differences lie. Error kappa: unweighted, of under, over, both and none."),
   );
   find("title").textContent = "";
   showScreen("agreement");

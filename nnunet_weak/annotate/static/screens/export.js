@@ -5,6 +5,7 @@ import { find, make, showScreen } from "../page.js";
 
 export async function showExport() {
   const { command } = await api.exportCommand();
+  const problems = make("pre.bad", { hidden: true, id: "problems" });
   const output = make("pre", { hidden: true, id: "dry-run" });
   const verdict = make("p", { hidden: true, id: "verdict" });
   const run = make("button.primary", { data: { action: "dry-run" } }, "Check with a dry run");
@@ -13,13 +14,15 @@ export async function showExport() {
     verdict.hidden = false;
     verdict.className = "faint";
     verdict.textContent = "running ...";
-    const result = await api.dryRun().catch((error) => ({ status: 1, output: error.message }));
+    const result = await api.dryRun().catch((error) => ({ status: 1, problems: error.message, output: "" }));
     run.disabled = false;
     verdict.className = result.status === 0 ? "good" : "bad";
     verdict.textContent = result.status === 0 ? "The converter takes everything; nothing was written." : "The converter refuses this; nothing was written.";
     verdict.dataset.status = result.status;
-    output.hidden = false;
-    output.textContent = result.output;
+    for (const [element, text] of [[problems, result.status ? result.problems : ""], [output, result.output]]) {
+      element.hidden = !text;
+      element.textContent = text;
+    }
   };
   const copy = make("button", { onclick: async () => {
     await navigator.clipboard.writeText(command);
@@ -31,6 +34,7 @@ export async function showExport() {
     make("pre", { id: "command" }, command),
     make("div.summary", {}, copy, run),
     verdict,
+    problems,
     output,
   );
   find("title").textContent = "";

@@ -34,10 +34,10 @@ export async function showQueue(app) {
       left ? make("button.primary", { onclick: () => app.next(), data: { action: "continue" } }, done || seconds ? "Continue" : "Start", make("kbd", {}, "Enter"))
         : make("button.primary", { onclick: () => app.navigate("export") }, "Export")),
     make("table", {},
-      make("thead", {}, make("tr", {}, ...["Case", "State", "Time", "Done by others"].map((text) => make("th", {}, text)))),
+      make("thead", {}, make("tr", {}, ...["Case", "State", "Time", "Done by others"].map((text) => make(text === "State" ? "th.long" : "th", {}, text)))),
       make("tbody", {}, ...rows.map((row) => make("tr.link", { onclick: () => { app.skipped = []; app.goTo(row.case); }, data: { case: row.case } },
-        make("td", {}, row.case), make("td", {}, ...state(row)), make("td", {}, row.seconds ? duration(row.seconds) : ""),
-        make("td.faint", {}, row.done_by_others.join(", ")))))),
+        make("td", {}, row.case), make("td.long", {}, ...state(row)), make("td", {}, row.seconds ? duration(row.seconds) : ""),
+        make("td.faint.long", {}, row.done_by_others.join(", ")))))),
     make("p.faint.small", {}, make("br"), `Written to ${app.study.output}`),
   );
   find("title").textContent = "";

@@ -218,7 +218,7 @@ export class Overlay {
     const { x, y, width, height } = tile.rect;
     const [left, right, top, bottom] = tile.letters;
     const size = Math.max(12, Math.round(planes.height / 60));
-    context.font = `${size}px system-ui, "DejaVu Sans", sans-serif`;
+    context.font = `600 ${size}px system-ui, "DejaVu Sans", sans-serif`;
     context.textBaseline = "middle";
     const write = (text, at, down, align, colour = "#c7ced6") => {
       context.textAlign = align;

@@ -23,7 +23,7 @@ export class Viewer {
     this.wheel = 0;
     this.resize();
     await this.slices.attach(find("slices"));
-    if (withSolid) await this.solid.attach(find("solid"));
+    if (withSolid) await this.solid.attach(find("solid").firstElementChild);
     new ResizeObserver(() => this.resize()).observe(this.stage);
     this.listen();
   }
