@@ -161,11 +161,11 @@ def _regions(
     import SimpleITK as sitk
 
     statistics = sitk.LabelShapeStatisticsImageFilter()
-    labels: set[int] = set()
+    present: set[int] = set()
     for path in files[:_MOST_MASKS_READ]:
         statistics.Execute(read_label_map(path))
-        labels |= set(statistics.GetLabels())
-    return parse_regions([f"region_{label}={label}" for label in sorted(labels)] or ["region_1=1"])
+        present |= set(statistics.GetLabels())
+    return parse_regions([f"region_{label}={label}" for label in sorted(present)] or ["region_1=1"])
 
 
 def _channel_names(folder: Path) -> tuple[str, ...]:
