@@ -114,7 +114,7 @@ JOBS = {
     "simulate_slices": Job("--references {inputs}/labels --dataset-json {inputs}/dataset.json --slices 3 "
                            "-o {place}/out/l", again=True),
     "convert_scores": Job("--images {inputs}/images --masks {inputs}/initial_masks --scores {inputs}/scores.csv "
-                          "--regions proximal=1 shaft=2 distal=3 --prior local -d 511 -n Bones", again=True, processes=2),
+                          "--regions proximal=1 shaft=2 distal=3 --prior local -d 511 -n B", again=True, processes=2),
     "convert_drawings": Job("--images {inputs}/images --positive anna={inputs}/drawings/positive_anna --labels "
                             "background=0 proximal=1 shaft=2 distal=3 --blank 4 -d 521 -n Drawings", again=True),
     "convert_points": Job("--images {inputs}/images --points {inputs}/points --classes proximal shaft distal -d 531 "
@@ -139,13 +139,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     work = options.work.absolute()
     names = options.commands or tuple(JOBS)
-    make_inputs(work, options.bin, {JOBS[name].template for name in names})
     results = Results(work / "results.json")
     for name in names:
         numbers = {"kill": options.moments, "full": options.disks, "read-only": 2, "twice": options.pairs}
         kinds = [kind for kind in options.kinds if results.good(name, kind) < numbers[kind]]
         if not kinds:
             continue
+        make_inputs(work, options.bin, {JOBS[name].template})
         bench = Bench(work, options.bin, name)
         for kind in kinds:
             for key, trial in TRIALS[kind](bench, options):

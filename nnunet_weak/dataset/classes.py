@@ -11,6 +11,7 @@ from nnunet_weak.options import read_assignments
 Classes = dict[str, tuple[int, ...]]
 
 _RANGE = re.compile(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", re.ASCII)
+_NOT_IN_NAMES = re.compile(r"[^\w .+()-]")  # as of regions
 _LARGEST_VALUE = 65535
 _FORM = f"NAME or NAME=VALUE,VALUE with values from 1 to {_LARGEST_VALUE}, liver=1 or ribs=3-14 for example"
 
@@ -35,6 +36,9 @@ def parse_classes(texts: Sequence[str], option: str = "--classes") -> Classes:
             problems.add(f"{option} {name}={values}", f"is not {_FORM}")
         elif name in ("background", "ignore"):
             problems.add(f"{option} {name}", "the name has its own meaning in nnU-Net", "choose another name")
+        elif bad := sorted(set(_NOT_IN_NAMES.findall(name))):
+            what = f"the name contains {' '.join(bad)}, and it becomes a part of names of files"
+            problems.add(f"{option} {name}", what, "choose letters, digits, blanks and . _ - + ( )")
         else:
             classes[name] = tuple(numbers)
     owners: dict[int, list[str]] = {}
