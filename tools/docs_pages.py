@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))  # `benchmarks` is no installed package
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 TOP_LEVEL_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-OTHER_FILES = ("LICENSE", "CITATION.cff", "examples/notebooks")
+OTHER_FILES = ("LICENSE", "CITATION.cff", "SECURITY.md", "examples/notebooks")
 """What the pages link to and the site has not."""
 BADGE = re.compile(r"^(?:\[!\[.*\]\(https://img.*|!\[.*\]\(https://img.*)\n", re.MULTILINE)
 COMMANDS = {

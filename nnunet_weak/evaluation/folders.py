@@ -72,7 +72,7 @@ def evaluate_folders(
         for label, values_of_label in scheme.labels.items():
             if not occurring.intersection(values_of_label):
                 what = f"value {', '.join(map(str, values_of_label))} occurs in no file; values that do: {present}"
-                problems.add(f"label {label}", what)
+                problems.add(f"label {label}", what, "correct the values in --labels")
     problems.raise_if_any("evaluation")
     order = list(methods)
     rows = [{"case": case, **row} for case, (found, _) in results.items() for row in found]
@@ -85,7 +85,7 @@ def _pair(methods: Mapping[str, Path | str], reference: Path, allow_missing: boo
     for name, folder in {"": reference, **methods}.items():
         files = problems.attempt(list_images, Path(folder))
         if files == {}:
-            problems.add(str(folder), "no image in this folder")
+            problems.add(str(folder), "no image in this folder", "name another, or add images")
         folders[name] = files or {}
     problems.raise_if_any("folders")
     references = folders[""]

@@ -70,7 +70,7 @@ def read_dataset_json(path: Path) -> LabelScheme:
     ignore = labels.pop("ignore", None)
     labels = {name: values for name, values in labels.items() if values != (0,)}
     if not labels:
-        problems.add(f"{path}, labels", "names no label besides background")
+        problems.add(f"{path}, labels", "names no label besides background", "give the labels, --labels NAME=VALUE")
     problems.raise_if_any()
     known = frozenset(value for values in labels.values() for value in values)
     return LabelScheme(labels, ignore[0] if ignore else None, known, str(path))
@@ -98,7 +98,7 @@ def choose_labels(requested: Sequence[str], found: LabelScheme | None) -> LabelS
         else:
             parts = (text or name).split(",")
             if not all(part.strip().isdecimal() and len(part.strip()) < 10 for part in parts):
-                problems.add(where, f"unknown label; {known}")
+                problems.add(where, f"unknown label; {known}", "name one of these, or NAME=VALUE")
                 continue
             values = tuple(int(part) for part in parts)
             if {0, ignore_label}.intersection(values):
@@ -108,7 +108,7 @@ def choose_labels(requested: Sequence[str], found: LabelScheme | None) -> LabelS
             if not text:
                 name = next((other for other, values_of in named.items() if values_of == values), name)
         if name in labels:
-            problems.add(where, f"label {name} is named twice")
+            problems.add(where, f"label {name} is named twice", "name it once")
         labels[name] = values
     problems.raise_if_any("labels")
     return LabelScheme(labels, ignore_label, None, "named by the user")

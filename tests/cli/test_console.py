@@ -52,7 +52,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
         (raises(MemoryError("Unable to allocate 9 GiB")), 2, "Unable to allocate 9 GiB"),
         (raises(KeyboardInterrupt()), 130, "Interrupted"),
         (raises(ImportError("cannot import torch"), KeyboardInterrupt()), 130, "Interrupted"),
-        (lambda: os.kill(os.getpid(), signal.SIGTERM), 143, "Interrupted"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "Interrupted"),
     ],
 )
 def test_how_a_command_ends(
