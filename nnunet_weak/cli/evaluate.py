@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nnunet_weak.cli.console import console_command
 from nnunet_weak.errors import InvalidInputError, Problems, printable
 from nnunet_weak.evaluation.definitions import METRICS, definitions
-from nnunet_weak.images.outputs import check_output_file, check_place
+from nnunet_weak.images.outputs import check_output_file, check_place, real_path
 from nnunet_weak.options import option, parse, processes_option, read_assignments, read_number
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Options:
     @property
     def method(self) -> str:
         """Name of the predictions in the output."""
-        return self.name or self.prediction.resolve().name
+        return self.name or real_path(self.prediction).name
 
     @property
     def methods(self) -> dict[str, Path]:

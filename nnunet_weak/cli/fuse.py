@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import SimpleITK as sitk
 
 from nnunet_weak.cli.console import console_command
@@ -152,18 +153,20 @@ def _fuse_case(
     labels = source / "labelsTr" / file_name
     used = [*(positive_files or [labels]), *(negative_files if method == RANDOM_WALKER else [])]
     converted = ConvertedCase(name=name, inputs=(*images, *used))
+    image = read_first_channel(images)
+    others = list(further_channels(images, image))
+    highest = num_classes + 1  # none of the targets, in negative maps
+    positive = [_read_map(path, image, num_classes) for path in positive_files]
+    negative = [_read_map(path, image, highest) for path in negative_files] if method == RANDOM_WALKER else []
+    clean = read_label_map_on_grid(labels, image) if not positive else None
     if folder is None:  # another case has failed
         return converted
-    image = read_first_channel(images)
     files = CaseFiles(folder, name, file_ending, image)
     write_input_channels(files, images, image, annotations.channels, None)
-    if not positive_files:
-        files.write_labels(read_label_map_on_grid(labels, image))
+    if clean is not None:
+        files.write_labels(clean)
         return converted
-    positive = [sitk.GetArrayFromImage(read_label_map_on_grid(path, image)) for path in positive_files]
     if method == RANDOM_WALKER:
-        negative = [sitk.GetArrayFromImage(read_label_map_on_grid(path, image)) for path in negative_files]
-        others = list(further_channels(images, image))
         arrays = [sitk.GetArrayViewFromImage(channel) for channel in (image, *others)]
         fused = propagate_random_walker(arrays, positive, negative, num_classes, image.GetSpacing()[::-1])
     elif method == "staple" and len(positive) > 1:
@@ -172,3 +175,13 @@ def _fuse_case(
         fused = majority_vote(positive, num_classes)
     files.write_labels(with_geometry_of(labels_of_map(fused, num_classes), image))
     return converted
+
+
+def _read_map(path: Path, image: sitk.Image, highest: int) -> np.ndarray:
+    array = sitk.GetArrayFromImage(read_label_map_on_grid(path, image))
+    if array.max() > highest:
+        raise InvalidInputError(
+            f"{path}: holds the value {array.max()}, values of an annotation map are 0, blank, to {highest} (remedy: "
+            "convert the drawings again)"
+        )
+    return array

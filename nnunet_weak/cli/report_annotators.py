@@ -59,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
     if not (options.model / "plans.json").is_file():
-        raise InvalidInputError(f"{options.model}: no model folder, it holds no plans.json")
+        raise InvalidInputError(
+            f"{options.model}: no model folder, it holds no plans.json (remedy: name the folder "
+            "TRAINER__PLANS__CONFIGURATION)"
+        )
 
     from nnunet_weak.dataset.annotations import WeakAnnotations
     from nnunet_weak.evaluation.annotator_figures import save_matrices

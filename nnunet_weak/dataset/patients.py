@@ -35,7 +35,8 @@ def read_patients(path: Path, cases: Sequence[str]) -> dict[str, str]:
         raise InvalidInputError(f"{path}: more than {_MOST_ROWS} rows (remedy: keep the rows of these cases)")
     if not rows or not {"case", "patient"} <= set(rows[0]):
         raise InvalidInputError(
-            f"{path}: a table with the columns 'case' and 'patient' is needed, its first line is {sample[:200]!r}"
+            f"{path}: a table with the columns 'case' and 'patient' is needed, its first line is {sample[:200]!r} "
+            "(remedy: name the columns in the first row)"
         )
     problems = Problems()
     matches, _ = match_names([row.get("case", "") for row in rows], cases, kind="case")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.json_files import load_object
+from nnunet_weak.images.outputs import real_path
 from nnunet_weak.options import read_assignments
 
 Labels = Mapping[str, tuple[int, ...]]
@@ -47,7 +48,7 @@ class LabelScheme:
 
 def find_dataset_json(reference: Path, prediction: Path) -> Path | None:
     """nnU-Net's dataset.json: beside the labels folder, in it, or in the folder that nnUNetv2_predict wrote."""
-    candidates = (reference.resolve().parent, reference, prediction)
+    candidates = (real_path(reference).parent, reference, prediction)
     return next((folder / "dataset.json" for folder in candidates if (folder / "dataset.json").is_file()), None)
 
 

@@ -22,7 +22,7 @@ MOST_VOXELS = 1 << 32
 """Of one image; 1625 voxels along each axis."""
 
 MOST_UNPACKED_BYTES = 1 << 30
-MOST_UNPACKING = 500
+MOST_UNPACKING = 200
 """A compressed file whose voxels take more than the first and more than the second times its size is refused. Where
 this is exceeded, nearly all voxels are the same."""
 

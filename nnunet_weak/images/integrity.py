@@ -109,7 +109,13 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 sum of a file, as JSON."""
+    """Size and SHA-256 sum of a file, as JSON.
+
+    Raises:
+        InvalidInputError: It is none: missing, a folder, a pipe, or a link to itself.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: no such file (remedy: check path and name)")
     return {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
 
 

@@ -100,18 +100,17 @@ def check_place(target: Path, inputs: Iterable[Path | None], where: str, problem
         where: The option that names the target, for messages.
         problems: Takes what is wrong.
     """
-    target = target.resolve()
+    target = real_path(target)
     for given in inputs:
         if given is None or not given.exists():
             continue
         # Folders of links are common: the files that they lead to are inputs as well.
-        entries = given.iterdir() if given.is_dir() else ()
-        linked = [Path(os.path.realpath(entry)) for entry in entries if entry.is_symlink()]  # takes loops of links
-        if given.resolve() == target:
+        linked = [real_path(entry) for entry in given.iterdir() if entry.is_symlink()] if given.is_dir() else []
+        if real_path(given) == target:
             relation = "is"
-        elif any(path.is_relative_to(target) for path in (given.resolve(), *linked)):
+        elif any(path.is_relative_to(target) for path in (real_path(given), *linked)):
             relation = "holds"
-        elif given.is_dir() and target.is_relative_to(given.resolve()):
+        elif given.is_dir() and target.is_relative_to(real_path(given)):
             relation = "lies in"
         else:
             continue
@@ -121,3 +120,8 @@ def check_place(target: Path, inputs: Iterable[Path | None], where: str, problem
 def _names(record: Path, command: str) -> bool:
     """Whether a record names a command; it may be of any text format."""
     return record.is_file() and command.encode() in record.read_bytes()[: 1 << 16]
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path that links lead to; of a link to itself its own, where `Path.resolve` would fail."""
+    return Path(os.path.realpath(path))

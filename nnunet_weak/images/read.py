@@ -125,7 +125,9 @@ def read_label_map(path: Path | str, size: Sequence[int] | None = None) -> sitk.
                 )
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if low < 0 or high > np.iinfo(np.uint16).max:
-        raise InvalidInputError(f"{path}: label values range from {low} to {high}, allowed are 0 to 65535")
+        raise InvalidInputError(
+            f"{path}: label values range from {low} to {high}, allowed are 0 to 65535 (remedy: renumber the labels)"
+        )
     return sitk.Cast(image, sitk.sitkUInt8 if high <= np.iinfo(np.uint8).max else sitk.sitkUInt16)
 
 
@@ -226,6 +228,8 @@ def _read(path: Path, size: Sequence[int] | None) -> sitk.Image:
             f"{path}: {image.GetNumberOfComponentsPerPixel()} values per voxel, one is needed "
             "(remedy: write one file for each channel)"
         )
+    if image.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+        raise InvalidInputError(f"{path}: complex numbers, real ones are needed (remedy: write their magnitude)")
     return image
 
 

@@ -41,7 +41,8 @@ def check_points_in_image(objects: Iterable[ObjectPoints], image: sitk.Image, so
         found = f"{outside.sum()} of {len(outside)} points lie outside the image"
         if outside.any() and 2 * outside.sum() >= len(outside):
             spans = f"points span {_span(one.points_mm)} LPS mm, the image {_span(_corners(image))}"
-            problems.add(where, f"{found}: {spans}. {_likely_reason(one.points_mm, image)}")
+            reason, remedy = _likely_reason(one.points_mm, image)
+            problems.add(where, f"{found}: {spans}{reason}", remedy)
         elif outside.any():
             names = ", ".join(one.label_of(int(row)) for row in np.flatnonzero(outside)[:10])
             warnings.append(f"{where}: {found} ({names}); the part of the object outside is cut off.")
@@ -55,19 +56,20 @@ def _inside(points_mm: FloatArray, image: sitk.Image) -> NDArray[np.bool_]:
     return np.all((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5), axis=1)
 
 
-def _likely_reason(points_mm: FloatArray, image: sitk.Image) -> str:
+def _likely_reason(points_mm: FloatArray, image: sitk.Image) -> tuple[str, str]:
+    """Why points lie elsewhere, as the end of a sentence, and the remedy."""
     share = _inside(points_mm, image).mean()
     for axes, sign in _SIGNS.items():
         if _inside(points_mm * np.array(sign), image).mean() > max(0.8, share + 0.3):
-            reason = (
-                "RAS and LPS were mixed up. State the file's coordinate system correctly, or export it again."
-                if axes == "x and y"
-                else f"the file seems to have a wrong sign of {axes}. Check the program that wrote it."
-            )
-            return f"With {axes} negated they lie inside: {reason} Nothing was changed."
+            inside = f". With {axes} negated they lie inside: "
+            if axes == "x and y":
+                remedy = "state the file's coordinate system correctly, or export it again"
+                return f"{inside}RAS and LPS were mixed up. Nothing was changed", remedy
+            remedy = "check the program that wrote it"
+            return f"{inside}the file seems to have a wrong sign of {axes}. Nothing was changed", remedy
     if ((points_mm >= -0.5) & (points_mm <= np.array(image.GetSize()) - 0.5)).all():
-        return "They look like voxel indices, not mm. Export physical (world) coordinates."
-    return "Check that the points belong to this image, and that both are in the same physical space."
+        return ". They look like voxel indices, not mm", "export physical (world) coordinates"
+    return "", "check that the points belong to this image, and that both are in the same physical space"
 
 
 def _corners(image: sitk.Image) -> FloatArray:

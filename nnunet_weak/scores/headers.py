@@ -46,6 +46,8 @@ _RANGE = r"\s*[-−–+]?\d+(?:[.,]\d+)?\s*(?:-|–|to|à|a|\.\.+|/|,|;)\s*[-−
 _HINTS = {word for words in ERROR_WORDS.values() for word in words} | {"", "optional", "required"}
 _HINTS |= {"facultatif", "obligatoire"}
 
+_LONGEST_HEADER = 500  # the patterns take the square of it
+
 
 @dataclass(frozen=True)
 class Meaning:
@@ -69,7 +71,7 @@ def read_header(text: str, regions: Sequence[str]) -> Meaning | None:
         text: The header.
         regions: Names of the regions. The name of any other region is taken from the remaining words of the header.
     """
-    words = _words_of(text)
+    words = _words_of(text) if len(text) <= _LONGEST_HEADER else ""
     if not words or _OTHER & set(words.split()):
         return None
     plain = _plain_field(words)

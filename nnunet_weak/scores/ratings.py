@@ -15,6 +15,7 @@ from nnunet_weak.scores.options import ScoreConversion
 from nnunet_weak.scores.table_files import Grid
 
 Value = TypeVar("Value")
+_MOST_SHOWN = 100  # characters of a cell
 
 
 @dataclass(frozen=True)
@@ -115,5 +116,7 @@ def _parsed(parse: Callable[[Any], Value], cell: Any, place: str, problems: Prob
     try:
         return parse(cell)
     except UnreadableCellError as reason:
-        problems.add(f"{place} '{cell_text(cell)}'", str(reason))
+        text = cell_text(cell)
+        shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+        problems.add(f"{place} '{shown}'", str(reason), "" if "remedy:" in str(reason) else "correct the cell")
         return None

@@ -27,7 +27,7 @@ WORKBOOK_ENDINGS = (".xlsx", ".xlsm")
 
 _HEADER_SEARCH_ROWS = 10
 _JSON_FORMS = (
-    'JSON tables are a list of records [{"case": ..., "region": ..., "quality": ..., "error": ...}, ...] or an object '
+    'a list of records [{"case": ..., "region": ..., "quality": ..., "error": ...}, ...] or an object '
     '{case: {region: {"quality": ..., "error": ...}}} or {case: {region: [quality, error]}}; '
     'of several raters {case: {region: [{"rater": ..., "quality": ..., "error": ...}, ...]}}'
 )
@@ -70,7 +70,7 @@ def read_grid(path: Path, recognised: CountRecognised, sheet: str | None = None)
     """
     ending = path.suffix.lower()
     if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file")
+        raise InvalidInputError(f"{path}: no such file (remedy: check path and name)")
     if sheet is not None and ending not in WORKBOOK_ENDINGS:
         raise InvalidInputError(f"{path}: has no sheet '{sheet}', only Excel workbooks have sheets")
     if ending in WORKBOOK_ENDINGS:
@@ -84,9 +84,9 @@ def read_grid(path: Path, recognised: CountRecognised, sheet: str | None = None)
             f"{path}: tables of the kind '{ending}' cannot be read (remedy: save it as .xlsx or .csv)"
         )
     if not grid.header:
-        raise InvalidInputError(f"{path}: the table is empty")
+        raise InvalidInputError(f"{path}: the table is empty (remedy: export it again)")
     if not grid.rows:
-        raise InvalidInputError(f"{path}: no rows below the header {grid.header}")
+        raise InvalidInputError(f"{path}: no rows below the header {grid.header} (remedy: export it again)")
     return grid
 
 
@@ -181,7 +181,7 @@ def _read_json(path: Path) -> Grid:
     else:
         records = list(_nested_records(content))
     if not all(isinstance(record, dict) for _, record in records):
-        raise InvalidInputError(f"{path}: {_JSON_FORMS}")
+        raise InvalidInputError(f"{path}: not a table of scores (remedy: write one of these forms: {_JSON_FORMS})")
     header = list(dict.fromkeys(key for _, record in records for key in record))
     check_extent(path, len(records), len(header))
     return Grid(header, [(label, [record.get(key) for key in header]) for label, record in records])

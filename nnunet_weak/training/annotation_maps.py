@@ -31,6 +31,7 @@ from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.images.integrity import sha256
+from nnunet_weak.images.read import read_label_map
 from nnunet_weak.parallel import run_cases
 
 RAW_FOLDER = "annotationsTr"
@@ -155,7 +156,7 @@ def _preprocess_case(maps: Sequence[AnnotationMap], *, plans: dict[str, Any], co
     case, problems = maps[0].case, Problems()
     try:
         _, labels, _, properties = infer_dataset_class(str(folder))(str(folder), [case]).load_case(case)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # of a damaged file the readers of arrays and pickles raise anything
         raise InvalidInputError(
             f"{folder}, case '{case}': the preprocessed image cannot be read ({error}) (remedy: run "
             "nnUNetv2_plan_and_preprocess first)"
@@ -205,6 +206,7 @@ def _preprocess_map(entry: AnnotationMap, grid: _Grid) -> bool:
             f"{entry.target}: the annotation map '{entry.name}' of case '{entry.case}' {state}, and its source "
             f"{entry.source} is not there (remedy: run nnunet_weak_preprocess_annotations where the raw data is)"
         )
+    read_label_map(entry.source)  # nnU-Net's reader takes truncated and absurd files
     array, _ = grid.plans.image_reader_writer_class().read_seg(str(entry.source))
     try:
         result, reason = preprocess_array(array, grid.properties, grid.plans, grid.configuration), ""

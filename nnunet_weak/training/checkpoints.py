@@ -46,8 +46,6 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
     try:
         with nullcontext() if trust else _numpy_numbers_allowed():
             checkpoint = torch.load(path, map_location="cpu", weights_only=not trust)
-    except OSError:
-        raise
     except Exception as error:  # a damaged pickle may raise anything
         foreign = re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error))
         if foreign:
@@ -67,6 +65,12 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
         raise InvalidInputError(
             f"{path}: no checkpoint of nnU-Net v2, it has no network_weights (remedy: name a checkpoint_....pth of a "
             "model folder)"
+        )
+    others = [str(name) for name, value in checkpoint["network_weights"].items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise InvalidInputError(
+            f"{path}: is damaged, its weights {', '.join(others[:3])} are no tensors (remedy: copy the file again, or "
+            "take another checkpoint of the same training)"
         )
     return checkpoint
 
