@@ -78,7 +78,7 @@ def find_study(options: AnnotateOptions) -> Study:
     """
     folder = options.folder.absolute()
     if not folder.is_dir():
-        raise InvalidInputError(f"{folder}: no such folder")
+        raise InvalidInputError(f"{folder}: no such folder (remedy: check path and name)")
     image_folder = (options.images or _first_folder(folder, ("imagesTr", "images")) or folder).absolute()
     images = {case: tuple(files) for case, files in discover_cases(image_folder).items()}
     if options.cases is not None:

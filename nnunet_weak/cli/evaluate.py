@@ -113,7 +113,7 @@ class Options:
         if self.images is not None and not self.report:
             problems.add("--images", "needs --report")
         if self.images is not None and not self.images.is_dir():
-            problems.add(f"--images {self.images}", "no such folder")
+            problems.add(f"--images {self.images}", "no such folder", "check path and name")
         problems.raise_if_any()
 
     def _check_output(self, output: Path, problems: Problems) -> None:

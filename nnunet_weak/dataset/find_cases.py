@@ -48,7 +48,7 @@ def discover_cases(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InvalidInputError(f"{folder}: no such folder")
+        raise InvalidInputError(f"{folder}: no such folder (remedy: check path and name)")
     suffixes = _checked_suffixes(channel_suffixes or ())
     files = list_images(folder)
     subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]

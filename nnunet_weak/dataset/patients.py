@@ -23,7 +23,7 @@ def read_patients(path: Path, cases: Sequence[str]) -> dict[str, str]:
         InvalidInputError: No such file or columns, a case with two patients, or cases that are missing in it.
     """
     if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file")
+        raise InvalidInputError(f"{path}: no such file (remedy: check path and name)")
     text = read_text(path)
     sample = text.strip().partition("\n")[0].strip()
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=sample.count))

@@ -140,7 +140,8 @@ def check_name(path: Path) -> None:
 def unreadable(path: Path, error: Exception) -> InvalidInputError:
     """The error for a file that SimpleITK cannot read."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return InvalidInputError(f"{path}: unreadable or truncated ({lines[-1].strip()}) (remedy: copy or export it again)")
+    reason = re.sub(r"\(0x[0-9a-f]+\)", "", lines[-1].strip())  # an address in memory
+    return InvalidInputError(f"{path}: unreadable or truncated ({reason}) (remedy: copy or export it again)")
 
 
 def _stored_bytes(path: Path) -> tuple[int | None, bool]:
