@@ -173,8 +173,13 @@ def test_a_broken_state_says_which_file(client, folder):
     assert answer.status == 422 and "case_a.json" in json.loads(text)["error"]
 
 
-def test_images_may_be_read_only(folder):
-    for path in (*(folder / "images").iterdir(), *(folder / "masks").iterdir(), folder / "images", folder / "masks"):
+def test_images_may_be_read_only_and_stay_as_they_are(folder):
+    paths = [folder / "images", folder / "masks", *(folder / "images").iterdir(), *(folder / "masks").iterdir()]
+    for path in paths:
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
-    with served(folder, "scores") as server:
-        assert Client(server).score("case_a", 0)[0] == 200
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    with served(folder, "scores", begin=True) as server:
+        client = Client(server)
+        assert [client.score(case, 0)[0] for case in ("case_a", "case_b")] == [200, 200]
+    assert {path: path.stat().st_mtime_ns for path in paths} == before  # also for root, whom no right stops
+    assert sorted(path.name for path in folder.iterdir()) == ["annotation", "images", "masks"]

@@ -71,9 +71,6 @@ class App {
     else if (screen === "export") await showExport();
     else if (screen === "agreement") await showAgreement();
     else await showQueue(this);
-    for (const button of find("nav").children) {
-      button.classList.toggle("chosen", button.dataset.screen === document.body.dataset.screen);
-    }
     document.body.dataset.ready = Number(document.body.dataset.ready ?? 0) + 1;
   }
 

@@ -31,6 +31,7 @@ export function duration(seconds) {
 
 export function showScreen(name) {
   document.body.dataset.screen = name;
+  for (const button of find("nav").children) button.classList.toggle("chosen", button.dataset.screen === name);
 }
 
 export function showMessage(title, ...paragraphs) {
