@@ -218,9 +218,9 @@ export class Overlay {
     const { x, y, width, height } = tile.rect;
     const [left, right, top, bottom] = tile.letters;
     const size = Math.max(12, Math.round(planes.height / 60));
-    context.font = `600 ${size}px system-ui, "DejaVu Sans", sans-serif`;
     context.textBaseline = "middle";
-    const write = (text, at, down, align, colour = "#c7ced6") => {
+    const write = (text, at, down, align, colour = "#c7ced6", weight = 400) => {
+      context.font = `${weight} ${size}px system-ui, "DejaVu Sans", sans-serif`;
       context.textAlign = align;
       context.lineWidth = 3;
       context.strokeStyle = "#000";
@@ -228,10 +228,10 @@ export class Overlay {
       context.fillStyle = colour;
       context.fillText(text, at, down);
     };
-    write(left, x + 8, y + height / 2, "left");
-    write(right, x + width - 8, y + height / 2, "right");
-    write(top, x + width / 2, y + size, "center");
-    write(bottom, x + width / 2, y + height - size, "center");
+    write(left, x + 8, y + height / 2, "left", undefined, 700);
+    write(right, x + width - 8, y + height / 2, "right", undefined, 700);
+    write(top, x + width / 2, y + size, "center", undefined, 700);
+    write(bottom, x + width / 2, y + height - size, "center", undefined, 700);
     write(`${tile.name} ${planes.cursor[tile.axis] + 1} / ${planes.shape[tile.axis]}`, x + 8, y + size, "left", "#98a2ad");
     if (reduced) write("reduced: press Z for full resolution", x + width - 8, y + size, "right", "#ffc46b");
     const bar = SCALE_BARS.findLast((mm) => mm / tile.mmPerPixel < width / 3) ?? SCALE_BARS[0];

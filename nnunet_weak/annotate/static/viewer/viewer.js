@@ -70,7 +70,7 @@ export class Viewer {
     if (this.view) {
       this.slices.resize();
       if (this.planes.withSolid) this.solid.resize();
-      this.redraw();
+      this.draw(); // at once: a canvas that was resized is blank, and would be shown so for a frame
     }
   }
 
@@ -78,14 +78,17 @@ export class Viewer {
     if (this.waiting) return;
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
-      if (!this.view) return;
-      const { planes } = this;
-      const fraction = planes.cursor.map((value, axis) => (value + 0.5) / planes.shape[axis]);
-      this.slices.draw(planes.tiles, fraction, planes.width, planes.height);
-      this.overlay.draw(planes, this.task?.layers(this) ?? {}, this.view.step > 1);
-      this.stage.dataset.cursor = planes.cursor.join(" ");
-      this.stage.dataset.drawn = Number(this.stage.dataset.drawn ?? 0) + 1;
+      if (this.view) this.draw();
     });
+  }
+
+  draw() {
+    const { planes } = this;
+    const fraction = planes.cursor.map((value, axis) => (value + 0.5) / planes.shape[axis]);
+    this.slices.draw(planes.tiles, fraction, planes.width, planes.height);
+    this.overlay.draw(planes, this.task?.layers(this) ?? {}, this.view.step > 1);
+    this.stage.dataset.cursor = planes.cursor.join(" ");
+    this.stage.dataset.drawn = Number(this.stage.dataset.drawn ?? 0) + 1;
   }
 
   moveTo(voxel) {
