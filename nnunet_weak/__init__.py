@@ -4,7 +4,7 @@ The names below are imported when they are first asked for, so `import nnunet_we
 nor nnU-Net. `__init__.pyi` tells type checkers and editors what they are.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "api": ("convert_drawings", "convert_points", "convert_scores", "evaluate", "load_annotations"),
