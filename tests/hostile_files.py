@@ -174,6 +174,8 @@ ANY_VOLUME: dict[str, tuple[str, Writer]] = {
         bytes_of(lambda: nrrd("1024 1024 1600", packed_zeros(b"", math.prod(_LARGE)), "gzip")),
     ),
     "nrrd with /etc/passwd": (".nrrd", bytes_of(nrrd("1 1 9", b"", more="data file: /etc/passwd\n"))),
+    "nrrd with a long field": (".nrrd", bytes_of(nrrd("24 20 9", b"", more="space dir" + "9" * 5000 + ": (1,0,0)\n"))),
+    "nrrd with a long vector": (".nrrd", bytes_of(nrrd("24 20 9", b"").replace(b"(0,1.25,0)", b"(0," + b"(" * 3000))),
     "nrrd without sizes": (".nrrd", bytes_of(nrrd("", b""))),
     "mha claims 1 GB": (".mha", bytes_of(mha("1000 1000 1000", b"\0" * 99))),
     "mha claims 1 GB, packed": (

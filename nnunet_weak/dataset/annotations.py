@@ -27,6 +27,7 @@ A mask channel belongs to the region of the same name, and region k of the list 
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -40,6 +41,7 @@ from nnunet_weak.priors import PriorOptions
 
 BLOCK = "nnunet_weak"
 SCHEMA_VERSION = 1
+_REMEDY = "correct it, or convert the data set again"
 _MOST_BYTES = 1 << 30  # scores of every region of a hundred thousand cases
 
 METHODS = ("score", "refineseg", "weaknet", "weighted")
@@ -282,7 +284,9 @@ def _parse_channels(entry: Any, labels: Mapping[str, Any], where: str, problems:
     for index, name in enumerate(masks, start=1):
         if labels.get(name) != index:
             problems.add(
-                f"{where}.masks", f'region {index} is "{name}", but the labels say {name!r}: {labels.get(name)!r}'
+                f"{where}.masks",
+                f'region {index} is "{name}", but the labels give it {labels.get(name)!r}',
+                _REMEDY,
             )
     return ChannelLayout(images, tuple(masks), prior)  # type: ignore[arg-type]
 
@@ -318,7 +322,7 @@ def _parse_score(value: Any, where: str, problems: Problems) -> RegionScore | No
 
 def _expect(valid: bool, value: Any, expected: str, where: str, problems: Problems) -> bool:
     if not valid:
-        problems.add(where, f"{value!r} is not {expected}")
+        problems.add(where, f"{reprlib.repr(value)} is not {expected}", _REMEDY)
     return valid
 
 
@@ -328,5 +332,5 @@ def _object(value: Any, known: tuple[str, ...] | None, where: str, problems: Pro
         return {}
     for key in value if known is not None else ():
         if key not in known:  # type: ignore[operator]
-            problems.add(f"{where}.{key}", f"unknown name; known are {', '.join(known) or 'none'}")  # type: ignore[arg-type]
+            problems.add(f"{where}.{key}", f"unknown name; known are {', '.join(known) or 'none'}", _REMEDY)  # type: ignore[arg-type]
     return value

@@ -29,7 +29,10 @@ this is exceeded, nearly all voxels are the same."""
 _DEFLATE_LIMIT = 1100
 """Deflate makes nothing smaller than a 1032nd."""
 
-_HEADER_TEXT_BYTES = 1 << 16
+_HEADER_TEXT_BYTES = 1 << 20
+_LONGEST_FIELD = 500
+_END_OF_NRRD = re.compile(rb"\r?\n\r?\n")
+_END_OF_META = re.compile(rb"ElementDataFile *=")
 _TEXT_HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd")
 _COMPONENT_BYTES = {
     sitk.sitkInt16: 2,
@@ -81,6 +84,7 @@ def read_header(path: Path, most_voxels: int = MOST_VOXELS) -> Header:
     check_name(path)
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file (remedy: check path and name)")
+    _check_lines(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -142,6 +146,26 @@ def unreadable(path: Path, error: Exception) -> InvalidInputError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = re.sub(r"\(0x[0-9a-f]+\)", "", lines[-1].strip())  # an address in memory
     return InvalidInputError(f"{path}: unreadable or truncated ({reason}) (remedy: copy or export it again)")
+
+
+def _check_lines(path: Path) -> None:
+    """Refuse lines of a header of text that are longer than the buffers of the readers, which would end the process."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        nrrd = start == b"NRRD" or path.name.lower().endswith((".nrrd", ".nhdr"))
+        if not nrrd and not path.name.lower().endswith((".mha", ".mhd")):
+            return
+        text = start + file.read(_HEADER_TEXT_BYTES)
+    end = _END_OF_NRRD.search(text) if nrrd else _END_OF_META.search(text)
+    if end is None and len(text) > _HEADER_TEXT_BYTES:
+        raise InvalidInputError(f"{path}: its header has no end (remedy: copy or export it again)")
+    for number, line in enumerate(re.split(rb"[\r\n]+", text[: end.start()] if end else text), start=1):
+        # Of keys with values, b":=" in NRRD files, the length is free; the others are known fields.
+        if len(line) > _LONGEST_FIELD and not (nrrd and b":=" in line[:_LONGEST_FIELD] or line.startswith(b"#")):
+            raise InvalidInputError(
+                f"{path}: line {number} of its header has {len(line)} characters, a field has at most {_LONGEST_FIELD} "
+                "(remedy: copy or export it again)"
+            )
 
 
 def _stored_bytes(path: Path) -> tuple[int | None, bool]:
