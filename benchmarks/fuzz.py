@@ -2,7 +2,8 @@
 
 Valid files of each format are damaged at random - bits, numbers, pieces, words, members of archives, entries of JSON -
 and given to the functions by which the commands read them. Each is read (the damage did no harm), refused with a
-message of input errors, or a fault: another exception, more memory than allowed, a signal, or no end within 20 s of computing.
+message of input errors, or a fault: another exception, more memory than allowed, a signal, or no end within 20 s of
+computing.
 
 Files are read in processes of their own, which may take 2 GB beyond the libraries they load. Every file follows from
 `--seed`, its format and its number, so `--format nrrd --only 1234` reads one of them again, with the traceback.
