@@ -29,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 LABELS = {"proximal": 1, "shaft": 2, "distal": 3}
 CLASSES = [f"{name}={value}" for name, value in LABELS.items()]
 SECONDS = {"score": 6, "corner": 1, "point": 3}
+SHOWN = {"scores": "SCORE", "drawings": "RefineSeg", "points": "Weak-Net"}
 WINDOW_HU = (-250, 1000)
 SIZE = ("40", "36", "52")
 CASES, HELD_OUT = 16, 7
@@ -38,13 +39,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(".demo/overview"), help="(default: %(default)s)")
     parser.add_argument("--figure", type=Path, default=Path("docs/images/overview.png"), help="(default: %(default)s)")
+    parser.add_argument("--annotation", type=Path, help="draw only what trainings get, without any training, here")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         os.environ[name] = str(folder / name)
-    os.environ |= {"nnUNet_extTrainer": str(HERE / "trainers"), "nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
+    os.environ |= {"nnUNet_extTrainer": str(HERE / "trainers"), "nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"}
     make_annotation(folder)
+    if arguments.annotation:
+        draw_annotation(folder, arguments.annotation)
+        return
     draw(folder, make_rows(folder), arguments.figure)
 
 
@@ -215,6 +220,53 @@ def draw(folder: Path, rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
+def draw_annotation(folder: Path, path: Path) -> None:
+    """Write a figure of the annotation of a training case, what a training gets from it, and the reference."""
+    from matplotlib.figure import Figure
+
+    import nnunet_weak
+    from nnunet_weak.drawings.random_walker import propagate_random_walker
+
+    case = next(f"train_{n:03d}" for n in range(CASES) if shows_all(folder / "phantoms" / "labels", f"train_{n:03d}"))
+    image, labels, mask = (
+        read(folder / "phantoms" / kind / f"{case}.nii.gz") for kind in ("images", "labels", "initial_masks")
+    )
+    x, _, z = image.GetSpacing()
+    figure = Figure(figsize=(10.5, 3.3), layout="constrained", facecolor="white")
+    panels = figure.subplots(1, 7)
+    for axis, (kind, method) in zip(panels[::2], SHOWN.items(), strict=False):
+        axis.set_title(f"{method}\n{show_annotation(axis, folder, kind, case)}", fontsize=9)
+    prior = nnunet_weak.boundary_prior(image, nnunet_weak.PriorOptions("local"), mask)
+    show(panels[1], image, labels, [])
+    panels[1].imshow(coronal(prior, labels), cmap="magma", vmin=0, vmax=1, aspect=z / x, origin="lower")
+    panels[1].set_title("boundary prior:\nwhere bone\nis plausible", fontsize=9)
+
+    drawn = sitk.GetArrayFromImage(read(folder / "drawings" / "positive_anna" / f"{case}.nii.gz"))
+    blank = len(LABELS) + 1
+    codes = np.where(drawn == blank, 0, drawn + 1)
+    walked = propagate_random_walker([sitk.GetArrayFromImage(image)], [codes], [], blank, image.GetSpacing()[::-1])
+    filled = sitk.GetImageFromArray(np.where(codes > 0, codes, walked).astype(np.uint8) - 1)
+    filled.CopyInformation(image)
+    show(panels[3], image, labels, [])
+    overlay(panels[3], filled, labels)
+    panels[3].set_title("\ncarried on by\na random walker", fontsize=9)
+
+    (points,) = nnunet_weak.read_points(folder / "points" / f"{case}_bone.mrk.json").objects
+    fit = nnunet_weak.fit_surface(points.points_mm)
+    template = nnunet_weak.rasterise(fit.vertices_mm, fit.faces, image)
+    show(panels[5], image, labels, [(template, "tab:orange")])
+    panels[5].set_title("\nsurface fitted\nto them", fontsize=9)
+    show(panels[6], image, labels, [(labels, "tab:green")])
+    panels[6].set_title("reference\n", fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def shows_all(folder: Path, case: str) -> bool:
+    """Whether a case shows both ends of the bone."""
+    return set(LABELS.values()) <= set(np.unique(sitk.GetArrayViewFromImage(read(folder / f"{case}.nii.gz"))))
+
+
 def show_annotation(axis: Any, folder: Path, kind: str, case: str) -> str:
     """Draw the annotation of a training case; returns a title with its minutes."""
     image = read(folder / "phantoms" / "images" / f"{case}.nii.gz")
@@ -233,7 +285,7 @@ def show_annotation(axis: Any, folder: Path, kind: str, case: str) -> str:
         overlay(axis, drawing, labels)
         with (folder / "drawings" / "effort.csv").open() as file:
             corners = sum(float(row["clicks"]) for row in csv.DictReader(file) if row["case"] == case)
-        return f"rough drawings\n{minutes(SECONDS['corner'] * corners)}"
+        return f"3 rough drawings\n{minutes(SECONDS['corner'] * corners)}"
     import nnunet_weak
 
     (points,) = nnunet_weak.read_points(folder / "points" / f"{case}_bone.mrk.json").objects

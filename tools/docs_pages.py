@@ -71,8 +71,11 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     }
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
-    if (ROOT / "docs" / "cluster.md").is_file():
-        config.nav[1]["How to"].insert(-1, {"Clusters and GPUs": "cluster.md"})  # type: ignore[index]
+    listed = re.findall(r"[\w/]+\.md", str(config.nav))
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        name = path.relative_to(ROOT / "docs").as_posix()
+        if name not in listed:  # a new page needs no line in mkdocs.yml
+            config.nav[1]["How to"].append({_heading(path): name})  # type: ignore[index]
     return files
 
 
@@ -196,6 +199,11 @@ def benchmarks_page(results: Path) -> str:
         lines += [f"## {first['row']['data']}", "", f"{counts}. Schedule: {schedule}.", ""]
         lines += [f"{dates[0]} to {dates[-1]}, commits {', '.join(commits)}.", "", table(chosen), ""]
     return "\n".join(lines)
+
+
+def _heading(path: Path) -> str:
+    """First heading of a page."""
+    return next(line[2:] for line in path.read_text("utf-8").splitlines() if line.startswith("# "))
 
 
 def _grouped(groups: Mapping[str, tuple[str, ...]], names: list[str]) -> Iterator[tuple[str, list[str]]]:
