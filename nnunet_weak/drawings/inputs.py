@@ -61,7 +61,7 @@ def find_inputs(options: DrawingsConversion, problems: Problems) -> tuple[dict[s
     for name, folder in options.folders.items():
         files = problems.attempt(find_drawings, folder)
         if files == {}:
-            problems.add(str(folder), f"holds no drawing for the map {name}")
+            problems.add(str(folder), f"holds no drawing for the map {name}", "give the folder of its files")
         drawings[name] = matched(files or {}, f"{options.map_kinds[name]} drawing {name}")
     references: Mapping[str, Path] = {}
     if options.references is not None:

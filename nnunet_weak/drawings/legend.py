@@ -120,7 +120,7 @@ def parse_drawing_code(
         problems.add("--labels", "0 is the background of nnU-Net's label maps, not a target", "renumber the drawings")
     for value in owners:
         if not 0 <= value <= np.iinfo(np.uint16).max:
-            problems.add(f"value {value}", "values of label maps are 0 to 65535")
+            problems.add(f"value {value}", "values of label maps are 0 to 65535", "correct it")
     if not classes and not problems:
         problems.add("--labels", "names no target", "write for example --labels background=0 liver=1 spleen=2")
     problems.raise_if_any("labels")
@@ -192,7 +192,7 @@ def _class_source(where: str, name: str, text: str, described: Mapping[str, int]
     parts = tuple(part.strip() for part in text.split(",")) if text else ()
     numbers = [part.isdecimal() for part in parts]
     if any(number and len(part) > 9 for part, number in zip(parts, numbers, strict=True)):
-        raise InvalidInputError(f"{where}: values of label maps are 0 to 65535")
+        raise InvalidInputError(f"{where}: values of label maps are 0 to 65535 (remedy: correct it)")
     if fold_text(name) == IGNORE:
         raise InvalidInputError(f"{where}: nnU-Net reserves the name 'ignore' (remedy: give the value with --blank)")
     if not all(parts) or any(numbers) and not all(numbers):
@@ -202,7 +202,9 @@ def _class_source(where: str, name: str, text: str, described: Mapping[str, int]
         return source
     values = tuple(value for label, value in described.items() if source.has_name(label))
     if not values:
-        raise InvalidInputError(f"{where}: no label of this name is described; there are {', '.join(described)}")
+        raise InvalidInputError(
+            f"{where}: no label of this name is described; there are {', '.join(described)} (remedy: use one)"
+        )
     return replace(source, values=values)
 
 
