@@ -54,6 +54,7 @@ def test_from_the_browser_to_a_model(workplace, study, page, task):
     annotate: Callable[[Person, np.ndarray], None] = globals()[f"annotate_{task}"]
     cases = sorted(path.name.removesuffix(".nii.gz") for path in (study / "images").iterdir())
     classes = {"drawings": tuple(CLASSES), "points": ("shaft",)}.get(task)
+    page.set_viewport_size({"width": 960, "height": 600})  # fewer pixels to draw in software
     with served(study, task, **({} if classes is None else {"classes": classes})) as server:
         person = Person(page, server)
         person.begin()
@@ -131,11 +132,11 @@ def annotate_drawings(person: Person, bone: np.ndarray) -> None:
 
 
 def annotate_points(person: Person, bone: np.ndarray) -> None:
-    """The shaft's surface, four points in each of four axial slices."""
+    """The shaft's surface, four points in every third axial slice."""
     shaft = bone[bone[:, 3] == CLASSES["shaft"]]
     low, high = (int(value) for value in np.percentile(shaft[:, 2], (5, 95)))
     clicked = 0
-    for turn, level in enumerate(np.unique(np.linspace(low, high, 4).astype(int))):
+    for turn, level in enumerate(range(low, high + 1, 3)):  # a click within two slices of a point takes hold of it
         person.go_to_slice("axial", int(level))
         outline = shaft[shaft[:, 2] == level][:, :2]
         for angle in np.arange(4) * np.pi / 2 + turn * np.pi / 4:
