@@ -35,6 +35,7 @@ from nnunet_weak.scores.report import (
     prior_report,
     provenance_of,
 )
+from nnunet_weak.scores.table import report_unknown_regions
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def convert(
     inputs = gather_inputs(options, problems)
     if inputs.table is not None and inputs.cases:
         say(format_table(options, inputs.table))
+        report_unknown_regions(inputs.table.source, inputs.table.unmatched, options.region_names, problems)
     if not inputs.cases and not problems:
         problems.add(str(options.images), "no complete case: images, initial mask and score", "compare the names")
     check_channel_names(options.channel_names, inputs.image_channels, problems)

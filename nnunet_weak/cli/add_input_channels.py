@@ -12,6 +12,7 @@ from nnunet_weak.dataset.folders import dataset_folder
 from nnunet_weak.dataset.plans import damaged_plans_named, read_plans
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.json_files import load_object
+from nnunet_weak.images.outputs import check_output_file
 from nnunet_weak.options import option, parse
 
 _EPILOG = """
@@ -44,8 +45,9 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = parse(Options, argv, prog="nnunet_weak_add_input_channels", description=__doc__, epilog=_EPILOG)
-    if options.output.exists() and not options.overwrite:
-        raise InvalidInputError(f"{options.output} exists (remedy: name another file, or give --overwrite)")
+    check_output_file(
+        options.output, overwrite=options.overwrite, inputs=(options.checkpoint,), begins_with=b"PK", option="-o"
+    )
 
     from nnunet_weak.training.checkpoints import read_checkpoint, write_checkpoint
     from nnunet_weak.training.input_channels import inflate_weights
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = read_checkpoint(options.checkpoint, trust=options.trust)
     target = _network_state(options)
     checkpoint["network_weights"] = inflate_weights(checkpoint["network_weights"], target, str(options.checkpoint))
-    write_checkpoint(checkpoint, options.output)
+    write_checkpoint(checkpoint, options.output, replace=options.overwrite)
     print(f"Wrote {options.output}; train with -pretrained_weights {options.output}")
     return 0
 

@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InvalidInputError(
             f"{options.masks}: none of {references.describe_classes()} occurs in any case (remedy: check the values)"
         )
-    with atomic_file(options.output) as file:
+    with atomic_file(options.output, replace=options.overwrite) as file:
         file.write_text(table_text(rows), encoding="utf-8", newline="")
     print(
         f"{options.output}: {len(rows)} scores of {len(cases)} cases, {options.mm_per_point:g} mm per point, "

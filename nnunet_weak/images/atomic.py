@@ -71,10 +71,13 @@ def atomic_folder(target: Path, rivals: str | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
+def atomic_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Name a file, with the ending of `target`, that replaces it when the block ends without an exception.
 
     The content is flushed to the disk before. The folder of `target` must exist.
+
+    Raises:
+        InvalidInputError: `target` exists by then, and is not to be replaced.
     """
     target = target.absolute()
     _remove_leftovers(target)
@@ -83,7 +86,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(partial, target)
+        if replace:
+            os.replace(partial, target)
+        else:
+            _move_to_free_name(partial, target)
 
 
 @contextmanager
@@ -108,6 +114,20 @@ def removed_on_failure(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
         _name_file(error, path)
         raise
+
+
+def _move_to_free_name(partial: Path, target: Path) -> None:
+    """Give a file a name that no file has; of several runs at once, one can."""
+    try:
+        os.link(partial, target)  # fails where the name is taken, which renaming does not
+    except OSError as error:
+        if target.exists():
+            raise InvalidInputError(
+                f"{target}: was made by another run in the meantime (remedy: choose another name, or give --overwrite)"
+            ) from error
+        os.replace(partial, target)  # a disk without links
+    else:
+        partial.unlink()
 
 
 def final_name(path: str) -> str:

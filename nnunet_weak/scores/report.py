@@ -26,6 +26,7 @@ MEMORY_LIMIT_GIB = 8.0
 INFORMATIVE_AUC = 0.6
 """A prior with a lower AUC hardly distinguishes wrong voxels of the band from right ones."""
 
+_MOST_LISTED = 200
 _TERMINAL_WIDTH = 120
 
 
@@ -59,7 +60,8 @@ def format_table(options: ScoreConversion, table: ScoreTable) -> str:
     }
     for title, listed in sections.items():
         if listed:
-            lines += ["", f"{title} ({len(listed)}):", *(f"  {entry}" for entry in listed)]
+            more = [f"  and {len(listed) - _MOST_LISTED} more"] if len(listed) > _MOST_LISTED else []
+            lines += ["", f"{title} ({len(listed)}):", *(f"  {entry}" for entry in listed[:_MOST_LISTED]), *more]
     return "\n".join(lines)
 
 

@@ -56,8 +56,8 @@ def read_scores(options: ScoreConversion, cases: Sequence[str]) -> ScoreTable:
     empty error cell means no error.
 
     Args:
-        options: The file, its format, and the regions. In a dry run unknown regions are listed in `unmatched`;
-            otherwise they are problems.
+        options: The file, its format, and the regions. In a dry run unknown regions are listed in `unmatched`, so that
+            the whole table is seen; otherwise they are problems.
         cases: Names of the cases. Those of the table that are not among them are listed in `unmatched`.
 
     Raises:
@@ -72,12 +72,8 @@ def read_scores(options: ScoreConversion, cases: Sequence[str]) -> ScoreTable:
     case_of, unmatched_cases = _match("case", [rating.case for rating in ratings], cases, ratings)
     typed_regions = [*filter(None, columns.scores), *(rating.region for rating in ratings)]
     region_of, unmatched_regions = _match("region", typed_regions, regions, ratings)
-    for name in unmatched_regions if not options.dry_run else ():
-        problems.add(
-            f"{source}, {', '.join(name.rows[:5]) or 'header'}",
-            f"unknown region '{name.name}', the regions are {', '.join(regions)}",
-            f"correct the name{f', perhaps {name.suggestions[0]}' if name.suggestions else ''}, or add the region",
-        )
+    if not options.dry_run:
+        report_unknown_regions(source, unmatched_regions, regions, problems)
     grouped = _group(ratings, case_of, region_of, source, problems)
     if not problems and not ratings:
         ignored = ", ".join(columns.ignored) or "none"
@@ -99,6 +95,19 @@ def read_scores(options: ScoreConversion, cases: Sequence[str]) -> ScoreTable:
         unscored_cases=tuple(case for case in cases if case not in scores),
         ignored_columns=columns.ignored,
     )
+
+
+def report_unknown_regions(
+    source: str, unmatched: Iterable[Unmatched], regions: Sequence[str], problems: Problems
+) -> None:
+    """Add a problem for each region of a table that is none of `regions`; `unmatched` may name cases as well."""
+    for name in unmatched:
+        if name.kind == "region":
+            problems.add(
+                f"{source}, {', '.join(name.rows[:5]) or 'header'}",
+                f"unknown region '{name.name}', the regions are {', '.join(regions)}",
+                f"correct the name{f', perhaps {name.suggestions[0]}' if name.suggestions else ''}, or add the region",
+            )
 
 
 def _match(

@@ -75,10 +75,14 @@ def read_checkpoint(path: Path | str, *, trust: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
-def write_checkpoint(checkpoint: dict[str, Any], path: Path | str) -> None:
-    """Write a checkpoint, complete or not at all."""
-    with atomic_file(Path(path)) as partial:
-        torch.save(checkpoint, partial)
+def write_checkpoint(checkpoint: dict[str, Any], path: Path | str, *, replace: bool = True) -> None:
+    """Write a checkpoint, complete or not at all; the same content gives the same bytes.
+
+    Raises:
+        InvalidInputError: The file exists and is not to be replaced.
+    """
+    with atomic_file(Path(path), replace=replace) as partial, partial.open("wb") as file:
+        torch.save(checkpoint, file)  # of a path PyTorch would write the name into the file
 
 
 def split_checkpoint(path: Path | str, destination: Path | str, additions: dict[str, Any]) -> None:

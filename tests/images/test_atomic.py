@@ -32,6 +32,18 @@ def test_a_file_replaces_the_old_one_or_leaves_it(tmp_path: Path):
     assert target.read_text() == "new" and list(tmp_path.iterdir()) == [target]
 
 
+def test_a_file_that_another_run_made_is_not_replaced_unasked(tmp_path: Path):
+    target = tmp_path / "scores.csv"
+    with pytest.raises(InvalidInputError, match="was made by another run"), atomic_file(target, replace=False) as path:
+        path.write_text("second")
+        target.write_text("first")
+    assert target.read_text() == "first" and list(tmp_path.iterdir()) == [target]
+    target.unlink()
+    with atomic_file(target, replace=False) as path:
+        path.write_text("second")
+    assert target.read_text() == "second" and list(tmp_path.iterdir()) == [target]
+
+
 def test_a_folder_replaces_the_old_one_or_leaves_it(tmp_path: Path):
     target = tmp_path / "below" / "cases"
     for text in ("old", "new"):
