@@ -76,7 +76,8 @@ def _network_state(options: Options) -> dict[str, Any]:
     plans = PlansManager(read_plans(path))
     if options.configuration not in plans.available_configurations:
         raise InvalidInputError(
-            f"-c {options.configuration}: {path} has the configurations {', '.join(plans.available_configurations)}"
+            f"-c {options.configuration}: {path} has the configurations "
+            f"{', '.join(plans.available_configurations)} (remedy: choose one of these)"
         )
     dataset_json = load_object(folder / "dataset.json", labels=dict, channel_names=dict)
     with damaged_plans_named(path, folder / "dataset.json"), torch.device("meta"):

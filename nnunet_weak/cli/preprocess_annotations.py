@@ -96,7 +96,7 @@ def _preprocessed_configurations(plans: dict, preprocessed: Path, chosen: Sequen
     folders = {}
     for name in chosen or known:
         if name not in known:
-            problems.add(f"-c {name}", f"the plans have {', '.join(known)}")
+            problems.add(f"-c {name}", f"the plans have {', '.join(known)}", "choose one of these")
             continue
         folder = preprocessed / manager.get_configuration(name).data_identifier
         if folder.is_dir():

@@ -44,7 +44,7 @@ class Parts:
     def check_part(self, problems: Problems) -> None:
         """Add the problem of a part that does not exist."""
         if not 0 <= self.part_id < self.num_parts:
-            problems.add(f"-part_id {self.part_id}", f"parts are numbered from 0 to {self.num_parts - 1}")
+            problems.add(f"-part_id {self.part_id}", f"parts are numbered from 0 to {self.num_parts - 1}", "choose one")
 
     def of(self, cases: Mapping[str, Case]) -> dict[str, Case]:
         """The cases of this part: every `num_parts`-th by name."""

@@ -60,9 +60,10 @@ class Option:
         if value is None and self.default is None:
             return
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            problems.add(where, f"{value!r} is not a finite number")
+            problems.add(where, f"{value!r} is not a finite number", "give one, or leave the option out")
         elif not self.low <= value <= self.high:
-            problems.add(where, f"{value:g} is outside {self.low:g} to {self.high:g} ({self.meaning})")
+            what = f"{value:g} is outside {self.low:g} to {self.high:g} ({self.meaning})"
+            problems.add(where, what, "give a number in this range, or leave the option out")
 
 
 @dataclass(frozen=True)
