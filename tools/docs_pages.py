@@ -100,24 +100,20 @@ def on_page_content(content: str, *, page: Any, config: MkDocsConfig, files: Fil
     return FORMULA.sub(formula, content)
 
 
-def console_scripts() -> list[str]:
-    """Names of all commands, as `pyproject.toml` declares them."""
+def console_scripts() -> dict[str, str]:
+    """Module and function of each command, as `pyproject.toml` declares them."""
     section = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.scripts]")[1].split("\n[")[0]
-    return re.findall(r"^(\S+) = ", section, flags=re.MULTILINE)
+    return dict(re.findall(r'^(\S+) = "(\S+)"$', section, flags=re.MULTILINE))
 
 
-def help_of(command: str) -> str:
+def help_of(command: str, target: str) -> str:
     """What a command answers to `--help`, 100 columns wide."""
-    code = (
-        "import sys; from importlib.metadata import distribution; sys.argv = [sys.argv[1], '--help']; "
-        "next(e for e in distribution('nnunet_weak').entry_points if e.name == sys.argv[0]).load()()"
-    )
+    module, _, function = target.partition(":")
+    code = f"import sys; from {module} import {function}; sys.argv = [{command!r}, '--help']; {function}()"
     # A process of its own: commands change how signals are handled.
-    done = subprocess.run(
-        [sys.executable, "-c", code, command],
-        env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True, check=True, encoding="utf-8",
-    )  # fmt: skip
-    return done.stdout.rstrip()
+    environment = {**os.environ, "COLUMNS": "100"}
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.rstrip()
 
 
 def commands_page() -> str:
@@ -129,10 +125,10 @@ def commands_page() -> str:
         "Generated from the commands' own parsers. `nnunet_weak_... --help` prints the same.",
         "",
     ]
-    for title, names in _grouped(COMMANDS, scripts):
+    for title, names in _grouped(COMMANDS, list(scripts)):
         lines += [f"## {title}", ""]
         for command in names:
-            lines += [f"### {command}", "", "```text", help_of(command), "```", ""]
+            lines += [f"### {command}", "", "```text", help_of(command, scripts[command]), "```", ""]
     return "\n".join(lines)
 
 
