@@ -37,7 +37,16 @@ def damaged_plans_named(*paths: Path) -> Iterator[None]:
         yield
     except InvalidInputError:
         raise
-    except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
         named = " or ".join(map(str, paths))
         raise InvalidInputError(f"{named}: nnU-Net cannot use it ({reason}) (remedy: {_REMEDY})") from error

@@ -76,7 +76,10 @@ def read_drawing(path: Path, image: sitk.Image, code: DrawingCode, *, negative: 
 
 def _segments(path: Path, segmentation: sitk.Image) -> dict[str, tuple[int, int]]:
     """Layer and value of each segment, by name; empty for a file that is no segmentation of 3D Slicer."""
-    metadata = {key: segmentation.GetMetaData(key) for key in segmentation.GetMetaDataKeys()}
+    try:
+        metadata = {key: segmentation.GetMetaData(key) for key in segmentation.GetMetaDataKeys()}
+    except (TypeError, UnicodeError) as error:
+        raise InvalidInputError(f"{path}: its metadata are no text in UTF-8 (remedy: save it again)") from error
     segments: dict[str, tuple[int, int]] = {}
     for number in sorted({int(match[1]) for key in metadata if (match := _SEGMENT_NAME.fullmatch(key))}):
         name = metadata[f"Segment{number}_Name"]
