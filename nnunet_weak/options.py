@@ -82,14 +82,15 @@ def processes_option(**settings: Any) -> Any:
     )
 
 
-def read_count(option_name: str, text: str, *, least: int = 1) -> int:
-    """Read a whole number from `least`.
+def read_count(option_name: str, text: str, *, least: int = 1, most: int = 999_999_999) -> int:
+    """Read a whole number from `least` to `most`.
 
     Raises:
         InvalidInputError: It is none.
     """
-    if not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < least:
-        raise InvalidInputError(f"{option_name} {text}: is not a whole number from {least} (remedy: give one)")
+    if not text.isdecimal() or not 1 <= len(text) <= 9 or not least <= int(text) <= most:
+        limit = f"{least}" + (f" to {most}" if most < 999_999_999 else "")
+        raise InvalidInputError(f"{option_name} {text}: is not a whole number from {limit} (remedy: give one)")
     return int(text)
 
 

@@ -41,7 +41,7 @@ class PointSimulation(SimulationOptions):
     points: int = option(
         "-n",
         default=25,
-        read=partial(read_count, "-n"),
+        read=partial(read_count, "-n", most=10_000),
         metavar="N",
         help="points on each object (default: %(default)s)",
     )
