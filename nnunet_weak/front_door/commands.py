@@ -32,6 +32,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "nnunet_weak_prepare_inputs": "input channels of a SCORE network, for nnUNetv2_predict",
     },
     "measure": {
+        "nnunet_weak_estimate_quality": "quality of masks without references, worst first",
         "nnunet_weak_evaluate": "compare segmentations with references and baselines",
     },
     "simulate": {

@@ -77,9 +77,9 @@ def assess_in_band(
     was, true = inside[band], truth[band]
     beyond = inside & ~band, truth & ~band
     return BandAssessment(
-        auc=_auc(values, true),
-        auc_inside=_auc(values[was], true[was]),
-        auc_outside=_auc(values[~was], true[~was]),
+        auc=band_auc(values, true),
+        auc_inside=band_auc(values[was], true[was]),
+        auc_outside=band_auc(values[~was], true[~was]),
         dice_mask=_dice(was, true, *beyond),
         dice_prior=_dice(values > 0.5, true, *beyond),
         dice_oracle=_dice(true, true, *beyond),
@@ -87,7 +87,8 @@ def assess_in_band(
     )
 
 
-def _auc(values: np.ndarray, positive: np.ndarray) -> float:
+def band_auc(values: np.ndarray, positive: np.ndarray) -> float:
+    """Probability that a value is higher where `positive` than elsewhere; NaN where there is only one of the two."""
     positives, negatives = values[positive], np.sort(values[~positive])
     if positives.size == 0 or negatives.size == 0:
         return math.nan

@@ -1,0 +1,261 @@
+"""From features to a quality: two small random forests, trained on the scored cases and judged out of fold.
+
+The file of an estimator holds the feature table, the scores and the settings of the forests as JSON, and no program:
+reading it trains them again, which takes a second and gives the same trees.
+
+Reference: Breiman, Random forests, Machine Learning 45 (2001); for quality regression from label-free features
+Robinson et al., Real-time prediction of segmentation quality, MICCAI 2018.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_weak import __version__
+from nnunet_weak.dataset.annotations import BEST_QUALITY
+from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.images.atomic import atomic_file
+from nnunet_weak.images.json_files import load_json
+from nnunet_weak.refinement.quality_features import FEATURES
+
+ERRORS = ("under", "over", "both", "none")
+FEWEST_SCORES = 10
+"""With fewer scored regions a forest is no better than their median."""
+
+FOLDS = 5
+TREES = 100
+_SEED = 0
+_AGREEMENT_POINTS = 1.0
+
+SUSPICION = {
+    "refined_dice": -1,
+    "moved_boundary": 1,
+    "entropy": 1,
+    "confidence": -1,
+    "prior_auc": -1,
+}
+"""Features of the ranking without scores, and their sign: 1 where a high value is suspicious."""
+
+
+@dataclass(frozen=True)
+class ScoredRegion:
+    """A row of the training table."""
+
+    case: str
+    region: str
+    patient: str
+    features: Mapping[str, float]
+    quality: float
+    error: str
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """How good the estimates are for patients that the forests have not seen.
+
+    Attributes:
+        rows: Scored regions.
+        patients: Patients; whole ones are held out.
+        mean_absolute_error: In points.
+        median_guess_error: The same for the median quality of the other folds.
+        spearman: Rank correlation with the scores; NaN where all are equal.
+        error_accuracy: Share of right error types.
+        commonest_error_share: Share of the commonest one.
+    """
+
+    rows: int
+    patients: int
+    mean_absolute_error: float
+    median_guess_error: float
+    spearman: float
+    error_accuracy: float
+    commonest_error_share: float
+
+    def describe(self) -> str:
+        """As a sentence."""
+        return (
+            f"{self.rows} scored regions of {self.patients} patients, each estimated without its patient: off by "
+            f"{self.mean_absolute_error:.2f} points on average (always the median: {self.median_guess_error:.2f}), "
+            f"rank correlation {self.spearman:.2f}, error type right in {self.error_accuracy:.0%} "
+            f"(always the commonest: {self.commonest_error_share:.0%})"
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Quality of a region, its likely error type, and the share of trees within a point of the estimate."""
+
+    quality: float
+    error: str
+    certainty: float
+
+
+class QualityEstimator:
+    """Forests trained on scored regions.
+
+    Args:
+        rows: The scored regions.
+
+    Raises:
+        InvalidInputError: Too few of them, or all of one patient.
+
+    Attributes:
+        out_of_fold: How good it is.
+        predictions: Out-of-fold quality of each row.
+    """
+
+    def __init__(self, rows: Sequence[ScoredRegion]) -> None:
+        patients = sorted({row.patient for row in rows})
+        problems = Problems()
+        if len(rows) < FEWEST_SCORES:
+            problems.add("scores", f"{len(rows)} scored regions, at least {FEWEST_SCORES} are needed", "score more")
+        if len(patients) < 2:
+            problems.add("scores", "all are of one patient, so nothing tells how good estimates are", "score others")
+        problems.raise_if_any()
+        self.rows = tuple(rows)
+        self._regions = sorted({row.region for row in rows})
+        table = self._table([row.features for row in rows], [row.region for row in rows])
+        qualities = np.array([row.quality for row in rows])
+        errors = np.array([row.error for row in rows])
+        self._quality, self._error = _fit(table, qualities, errors)
+        self.predictions, self.out_of_fold = self._cross_validate(table, qualities, errors)
+
+    def estimate(self, features: Sequence[Mapping[str, float]], regions: Sequence[str]) -> list[Estimate]:
+        """Estimate regions, each by its features and its name."""
+        if not features:
+            return []
+        table = self._table(features, regions)
+        trees = np.stack([tree.predict(table) for tree in self._quality.estimators_])
+        qualities = np.clip(self._quality.predict(table), 0, BEST_QUALITY)
+        certainties = (np.abs(trees - qualities) <= _AGREEMENT_POINTS).mean(0)
+        errors = self._error.predict(table)
+        return [Estimate(float(q), str(e), float(c)) for q, e, c in zip(qualities, errors, certainties, strict=True)]
+
+    def save(self, path: Path) -> None:
+        """Write table, scores and out-of-fold error."""
+        content = {
+            "nnunet_weak": __version__,
+            "features": list(FEATURES),
+            "out_of_fold": _finite(asdict(self.out_of_fold)),
+            "rows": [{**asdict(row), "features": _finite(dict(row.features))} for row in self.rows],
+        }
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> QualityEstimator:
+        """Read an estimator, and train its forests again.
+
+        Raises:
+            InvalidInputError: No such file, or not one that `save` wrote.
+        """
+        content = load_json(path)
+        try:
+            if content["features"] != list(FEATURES):
+                raise InvalidInputError(f"{path}: has other features than this version (remedy: train it again)")
+            rows = [
+                ScoredRegion(
+                    str(row["case"]),
+                    str(row["region"]),
+                    str(row["patient"]),
+                    {
+                        name: math.nan if row["features"][name] is None else float(row["features"][name])
+                        for name in FEATURES
+                    },
+                    float(row["quality"]),
+                    str(row["error"]),
+                )
+                for row in content["rows"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InvalidInputError):
+                raise
+            raise InvalidInputError(
+                f"{path}: no file of nnunet_weak_estimate_quality ({type(error).__name__}: {error})"
+            ) from error
+        return cls(rows)
+
+    def _table(self, features: Sequence[Mapping[str, float]], regions: Sequence[str]) -> np.ndarray:
+        """Features, and which region it is; what is unknown is taken as the neutral value of its column."""
+        values = np.array([[row.get(name, math.nan) for name in FEATURES] for row in features], float)
+        if not hasattr(self, "_neutral"):
+            known = np.where(np.isfinite(values), values, np.nan)
+            with np.errstate(all="ignore"):
+                medians = [
+                    np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0 for column in known.T
+                ]
+            self._neutral = np.array(medians)
+        values = np.where(np.isfinite(values), values, self._neutral)
+        which = np.array([[float(region == name) for name in self._regions] for region in regions])
+        return np.hstack([values, which])
+
+    def _cross_validate(
+        self, table: np.ndarray, qualities: np.ndarray, errors: np.ndarray
+    ) -> tuple[np.ndarray, OutOfFold]:
+        from scipy.stats import spearmanr
+        from sklearn.model_selection import GroupKFold
+
+        patients = np.array([row.patient for row in self.rows])
+        count = len(set(patients))
+        predicted, guessed = np.zeros(len(table)), np.zeros(len(table))
+        right = np.zeros(len(table), bool)
+        for train, held_out in GroupKFold(min(FOLDS, count)).split(table, groups=patients):
+            quality, error = _fit(table[train], qualities[train], errors[train])
+            predicted[held_out] = np.clip(quality.predict(table[held_out]), 0, BEST_QUALITY)
+            guessed[held_out] = np.median(qualities[train])
+            right[held_out] = error.predict(table[held_out]) == errors[held_out]
+        constant = np.ptp(qualities) == 0 or np.ptp(predicted) == 0
+        _, counts = np.unique(errors, return_counts=True)
+        return predicted, OutOfFold(
+            rows=len(table),
+            patients=count,
+            mean_absolute_error=float(np.abs(predicted - qualities).mean()),
+            median_guess_error=float(np.abs(guessed - qualities).mean()),
+            spearman=math.nan if constant else float(spearmanr(predicted, qualities).statistic),
+            error_accuracy=float(right.mean()),
+            commonest_error_share=float(counts.max() / len(table)),
+        )
+
+
+def rank_without_scores(features: Sequence[Mapping[str, float]]) -> list[float]:
+    """Suspicion of each region, 0 to 1: the mean rank among all of those features that are known."""
+    from scipy.stats import rankdata
+
+    ranks = []
+    for name, sign in SUSPICION.items():
+        values = np.array([row[name] for row in features])
+        if np.isfinite(values).all() and len(values) > 1:
+            ranks.append((rankdata(sign * values) - 1) / (len(values) - 1))
+    deviant = np.abs([row["volume_z"] for row in features])
+    if len(deviant) > 1:
+        ranks.append((rankdata(deviant) - 1) / (len(deviant) - 1))
+    return [float(value) for value in np.mean(ranks, axis=0)] if ranks else [0.5] * len(features)
+
+
+def error_without_scores(features: Mapping[str, float]) -> str:
+    """Error type that the refinement's changes speak of: one side where two thirds of them are on it."""
+    grown, shrunk = features["grown"], features["shrunk"]
+    total = grown + shrunk
+    if total < 0.02:  # noise of any boundary
+        return "none"
+    return "under" if grown > 2 / 3 * total else "over" if shrunk > 2 / 3 * total else "both"
+
+
+def _fit(table: np.ndarray, qualities: np.ndarray, errors: np.ndarray) -> tuple[Any, Any]:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    settings: dict[str, Any] = {"n_estimators": TREES, "random_state": _SEED, "max_features": 0.5}
+    regressor = RandomForestRegressor(min_samples_leaf=2, **settings).fit(table, qualities)
+    classifier = RandomForestClassifier(min_samples_leaf=2, class_weight="balanced", **settings).fit(table, errors)
+    return regressor, classifier
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
