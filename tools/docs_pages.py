@@ -36,10 +36,11 @@ COMMANDS = {
         "nnunet_weak_convert_points", "nnunet_weak_add_weights", "nnunet_weak_fuse",
     ),
     "Training and prediction": (
-        "nnunet_weak_preprocess_annotations", "nnunet_weak_prepare_inputs", "nnunet_weak_set_threshold",
+        "nnunet_weak_preprocess_annotations", "nnunet_weak_refine", "nnunet_weak_prepare_inputs",
+        "nnunet_weak_set_threshold",
         "nnunet_weak_add_input_channels", "nnunet_weak_report_annotators",
     ),
-    "Measuring": ("nnunet_weak_evaluate",),
+    "Measuring": ("nnunet_weak_evaluate", "nnunet_weak_estimate_quality"),
     "Simulation": (
         "nnunet_weak_make_phantoms", "nnunet_weak_simulate_scores", "nnunet_weak_simulate_drawings",
         "nnunet_weak_simulate_points", "nnunet_weak_simulate_slices",
