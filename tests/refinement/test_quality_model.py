@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.refinement import quality_model
 from nnunet_weak.refinement.quality_features import FEATURES, add_cohort_features, region_features
 from nnunet_weak.refinement.quality_model import (
     QualityEstimator,
@@ -20,6 +21,12 @@ from nnunet_weak.refinement.quality_model import (
     rank_without_scores,
 )
 from nnunet_weak.refinement.quality_report import QualityRow, quality_csv, quality_html, sort_rows
+
+
+@pytest.fixture(autouse=True)
+def small_forests(monkeypatch):
+    monkeypatch.setattr(quality_model, "TREES", 20)
+
 
 SHAPE = (12, 14, 16)
 SPACING = (2.0, 1.0, 0.5)
