@@ -106,8 +106,8 @@ def make_cohort(folder: Path, scans: int, size: Sequence[int]) -> None:
         for kind, voxels in (("images", array), ("masks", mask)):
             image = sitk.GetImageFromArray(voxels)
             image.SetSpacing((0.7, 0.8, 1.5))
-            sitk.WriteImage(image, str(folder / kind / f"scan_{number:04d}.nii.gz"))
-        rows += [(f"scan_{number:04d}", region, number % 6, "under" if number % 6 < 5 else "none") for region in "ab"]
+            sitk.WriteImage(image, str(folder / kind / f"scan{number:04d}.nii.gz"))
+        rows += [(f"scan{number:04d}", region, number % 6, "under" if number % 6 < 5 else "none") for region in "ab"]
     with (folder / "scores.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -132,7 +132,7 @@ def _finish(process: subprocess.Popen) -> None:
 
 def _complete(store: Path, parts: int) -> Mapping[str, int]:
     """Time of each complete case of the first part."""
-    found = {path.parent.name: path.stat().st_mtime_ns for path in store.glob("scan_*/result.json")}
+    found = {path.parent.name: path.stat().st_mtime_ns for path in store.glob("scan*/result.json")}
     return {case: stamp for case, stamp in found.items() if int(case[-4:]) % parts == 0}
 
 

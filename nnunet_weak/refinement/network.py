@@ -88,9 +88,14 @@ class RefinementNetwork:
             self._predictor = nnUNetPredictor(
                 tile_step_size=step_size, use_mirroring=mirroring, device=device, allow_tqdm=False
             )
-            self._predictor.initialize_from_trained_model_folder(
-                str(folder), [path.parent.name.removeprefix("fold_") for path in self.checkpoints], checkpoint
-            )
+            names = [path.parent.name.removeprefix("fold_") for path in self.checkpoints]
+            try:
+                self._predictor.initialize_from_trained_model_folder(str(folder), names, checkpoint)
+            except RuntimeError as error:  # a trainer that is not there, or weights of another network
+                raise InvalidInputError(
+                    f"-m {folder}: nnU-Net cannot load it: {str(error).strip().splitlines()[0]} (remedy: take "
+                    "plans.json and checkpoint of one training; nnUNet_extTrainer must name the folder of its trainer)"
+                ) from error
         if self._predictor.configuration_manager.previous_stage_name is not None:
             raise InvalidInputError(f"{folder}: a cascade, which SCORE does not support (remedy: name another model)")
         self._reader = self._predictor.plans_manager.image_reader_writer_class()

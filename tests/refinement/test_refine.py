@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -145,12 +146,14 @@ def test_empty_regions_stay_empty(refine):
 
 
 def test_an_implausible_refinement_falls_back_to_the_initial_mask(refine, capsys):
-    assert refine(FAST, "--moved-share", "0.0001", "--allow-new-regions") == 0
-    assert "keep their initial mask" not in capsys.readouterr().err
+    assert refine(FAST, "--moved-share", "0.0001", "--volume-factor", "1e9", "--allow-new-regions") == 0
+    assert "the initial mask is kept" in capsys.readouterr().out
     rows = table()
     assert {row["outcome"] for row in rows} <= {"initial mask kept", "refined"}
     kept = {row["case"] for row in rows if row["outcome"] == "initial mask kept"}
-    assert kept and all("of its voxels moved" in row["reason"] for row in rows if row["case"] in kept)
+    assert kept and all(
+        "of its" in row["reason"] or "times its" in row["reason"] for row in rows if row["case"] in kept
+    )
     for case in kept:
         written, given = (sitk.ReadImage(f"{folder}/{case}.nii.gz") for folder in ("refined", "initial_masks"))
         assert np.array_equal(sitk.GetArrayFromImage(written), sitk.GetArrayFromImage(given))
@@ -195,3 +198,14 @@ def test_bad_options(refine, arguments, expected, capsys):
     assert refine(*arguments) == 2
     assert expected in capsys.readouterr().err
     assert not Path("refined").exists()
+
+
+def test_a_model_that_nnunet_cannot_load_is_named(trained, tmp_path, refine, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(trained, model)
+    plans = json.loads((model / "plans.json").read_text())
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    architecture["features_per_stage"] = [2 * number for number in architecture["features_per_stage"]]
+    (model / "plans.json").write_text(json.dumps(plans))
+    assert refine("-m", str(model)) == 2
+    assert "nnU-Net cannot load it" in capsys.readouterr().err
