@@ -27,7 +27,15 @@ ABLATIONS = [
     if name.startswith("nnUNetTrainerRefineSeg") and name != "nnUNetTrainerRefineSeg"
 ]
 SCORES = [
-    Row(data, "scores", trainer) for data in ("hippocampus", "mandible_ct") for trainer in ("", "SCOREPlus", "SCORE")
+    Row(data, annotation, trainer)
+    for data in ("hippocampus", "mandible_ct")
+    for annotation, trainer in [
+        ("scores", ""),
+        ("masks", "Stock"),
+        ("scores", "SCOREPlus"),
+        ("scores", "SCORE"),
+        ("full", "Stock"),
+    ]
 ]
 DRAWINGS = [
     Row("acdc", annotation, trainer)
@@ -47,7 +55,6 @@ DRAWINGS = [
 POINTS = [
     Row("hippocampus", annotation, trainer)
     for annotation, names in {
-        "full": ["Stock"],
         **{
             f"points{count}_{sampling}": ["Stock", "WeakNet", "WeakNetNoReconstruction"]
             for count in (25, 125)

@@ -60,6 +60,11 @@ def full(folder: DataFolder, name: str) -> None:
     folder.write_stock(name, "train/labels", {"background": 0, **_numbers(folder)})
 
 
+def masks(folder: DataFolder, name: str) -> None:
+    """The initial masks as they are, as if they were labels: what one trains on without this package."""
+    folder.write_stock(name, "train/initial_masks", {"background": 0, **_numbers(folder)})
+
+
 def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]:
     """Initial masks with simulated quality scores."""
 
@@ -155,6 +160,7 @@ def slices(effort: int) -> Callable[[DataFolder, str], None]:
 
 ANNOTATIONS = {
     "full": Annotation("all labels", full),
+    "masks": Annotation("initial masks as labels", masks),
     "scores": Annotation("initial masks and scores", scores("posterior", mm_per_point=0.5), from_masks=True),
     "coarse": Annotation("rough drawings and negatives of one annotator", drawings(ANNA, NOT_ANNA)),
     "coarse_walker": Annotation(

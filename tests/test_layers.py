@@ -109,7 +109,7 @@ def run_python(code: str) -> str:
 def test_the_reader_of_imports_reads_them():
     assert f"{PACKAGE}.losses.score" in IMPORTS[f"{PACKAGE}.trainers.score"]
     assert layer_of(f"{PACKAGE}.trainers.score") < layer_of(f"{PACKAGE}.losses.score") < layer_of(f"{PACKAGE}.images")
-    assert method_of(f"{PACKAGE}.scores.table") == method_of(f"{PACKAGE}.losses.score_plus") == "score"
+    assert method_of(f"{PACKAGE}.scores.table") == method_of(f"{PACKAGE}.losses.score") == "score"
     assert {part for parts in LAYERS for part in parts} == {part_of(module) for module in MODULES}
 
 

@@ -1,58 +1,98 @@
-"""SCOREPlus: SCORE with error types used as certainty, soft targets and one common normaliser. Not in the paper."""
+"""SCOREPlus: stock training on the initial masks, corrected by the boundary prior when predicting. Not in the paper."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
 
-from nnunet_weak.losses.score import RegionTargets
-from nnunet_weak.losses.score_plus import ScorePlusOptions, score_plus_loss
-from nnunet_weak.trainers.score import nnUNetTrainerSCORE
-from nnunet_weak.training.weak_trainer import WeakBatch
-from nnunet_weak.transforms.gross_errors import gross_error_augmentation
+from nnunet_weak.dataset.annotations import BEST_QUALITY, CaseAnnotation, WeakAnnotations
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.networks.prior_fusion import PriorFusedNetwork
+from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
+from nnunet_weak.transforms.channel_stash import RestoreChannels, StashChannels
 
 
-class nnUNetTrainerSCOREPlus(nnUNetTrainerSCORE):
-    """As `nnUNetTrainerSCORE`, with the loss of `nnunet_weak.losses.score_plus` and gross errors as augmentation.
+class nnUNetTrainerSCOREPlus(nnUNetTrainerWeak):
+    """nnU-Net's own training, step for step, with the initial masks (or reference labels) as labels.
+
+    The network sees the images only, so that it cannot copy the masks. Their errors are partly random, and average out;
+    the better a case's scores, the more often it is drawn. When predicting, `PriorFusedNetwork` adds the evidence of
+    the boundary prior, best of kind `likelihood`, which says what the intensities alone tell.
 
     Attributes:
-        score_plus_options: Weights and band width of the loss.
-        gross_error_probability: How often a region whose mask can be believed is taken from the input, or moved.
+        prior_weight: Weight of the prior's log-odds.
+        draws_per_point: How many times as often a case is drawn for each point of its mean quality; 1: all alike.
     """
 
-    score_plus_options = ScorePlusOptions()
-    gross_error_probability = 0.1
+    method = "score"
+    predicts_as_stock = False
+    prior_weight = 2.0
+    draws_per_point = 2.0
 
-    def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
-        """As SCORE, but the loss sees masks and scores as annotated: certainty is about those."""
-        prepared = super().prepare_batch(batch, training)
-        targets = prepared.annotation
-        if targets.unaugmented is not None:
-            quality, _ = self._scores(batch.keys)
-            targets = replace(targets, masks=targets.unaugmented, quality=quality, unaugmented=None)
-        data = prepared.data
-        if training and self.gross_error_probability > 0:
-            data = self._with_gross_errors(data, targets)
-        return replace(prepared, data=data, annotation=targets)
+    def _read_annotations(self, plans: dict, configuration: str, dataset_json: dict) -> WeakAnnotations:
+        annotations = super()._read_annotations(plans, configuration, dataset_json)
+        if not annotations.channels.prior:
+            raise InvalidInputError(
+                f"{plans['dataset_name']}: has no channel of a boundary prior, which {type(self).__name__} predicts "
+                "with (remedy: convert with --prior likelihood, or train nnUNetTrainerSCORE)"
+            )
+        return annotations
 
-    def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
-        """The terms by domain, a weighted mean of cross-entropies when summed, and the Dice of held voxels."""
-        options = self.score_plus_options if self.eta_mm is None else replace(self.score_plus_options, eta=self.eta_mm)
-        return score_plus_loss(output, batch.annotation, options)
-
-    def _with_gross_errors(self, data: torch.Tensor, targets: RegionTargets) -> torch.Tensor:
-        channels = self.annotations.channels
-        masks, prior = gross_error_augmentation(
-            data[:, channels.mask_channels],
-            targets.prior,
-            targets.quality >= self.score_plus_options.reliable_quality,
-            [1.0] * (data.ndim - 2),
-            probability=self.gross_error_probability,
+    @classmethod
+    def build_network_architecture(  # type: ignore[override]
+        cls,
+        plans_manager: Any,
+        configuration_manager: Any,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """The stock network for the images, in the network that adds the prior."""
+        images = num_input_channels - num_output_channels  # background and K regions: a mask for each, and the prior
+        core = nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, images, num_output_channels, enable_deep_supervision
         )
-        data = data.clone()
-        data[:, channels.mask_channels] = masks
-        if channels.prior:
-            data[:, -1:] = prior
-        return data
+        return PriorFusedNetwork(core, images, cls.prior_weight)
+
+    def _build_loss(self) -> nn.Module:
+        return nnUNetTrainer._build_loss(self)
+
+    def compute_loss(self, batch: WeakBatch) -> tuple[dict[str, torch.Tensor], Any]:
+        """The stock loss of the batch, and the network's output."""
+        output = self.network(batch.data)
+        return {"stock loss": self.loss(output, batch.seg)}, output
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Stock transforms, whose intensity part does not see the mask and prior channels."""
+        stock = super().get_training_transforms(*args, **kwargs)
+        return type(stock)([StashChannels(self.annotations.channels.images), *stock.transforms, RestoreChannels()])
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """As the base; nnU-Net draws from a list of cases, in which a case stands the more often the better it is."""
+        training, validation = super().get_tr_and_val_datasets()
+        cases = self.annotations.cases
+        counts = draws({name: cases[name] for name in training.identifiers}, self.draws_per_point)
+        training.identifiers = [name for name, count in counts.items() for _ in range(count)]
+        return training, validation
+
+
+def draws(cases: Mapping[str, CaseAnnotation], per_point: float) -> dict[str, int]:
+    """How often each case is drawn where the worst is drawn once.
+
+    A case counts by the mean quality of its scored regions, a fully annotated one as the best quality, and one without
+    scores as the mean of the scored cases.
+    """
+    known = {
+        name: BEST_QUALITY if case.fully_annotated else float(np.mean([s.quality for s in case.scores.values()]))
+        for name, case in cases.items()
+        if case.fully_annotated or case.scores
+    }
+    if not known:
+        return dict.fromkeys(cases, 1)
+    mean, lowest = float(np.mean(list(known.values()))), min(known.values())
+    return {name: round(per_point ** (known.get(name, mean) - lowest)) for name in cases}

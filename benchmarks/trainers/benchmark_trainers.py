@@ -56,13 +56,8 @@ class BenchmarkSchedule(HalfPrecisionOnCPU):
         """The held-out cases are predicted instead."""
 
 
-class StockBenchmark(nnUNetTrainer):
-    """nnU-Net's own sets its schedule in its constructor, where it would win over the class."""
-
-    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        for name in vars(self).keys() & vars(BenchmarkSchedule).keys():
-            delattr(self, name)
+class StockOptimizer:
+    """For trainers with nnU-Net's own optimiser."""
 
     def configure_optimizers(self):
         if os.environ.get("BENCHMARK_ADAMW", "0") == "0":
@@ -71,9 +66,20 @@ class StockBenchmark(nnUNetTrainer):
         return optimizer, PolyLRScheduler(optimizer, 1e-3, self.num_epochs)
 
 
+class StockBenchmark(StockOptimizer, nnUNetTrainer):
+    """nnU-Net's own sets its schedule in its constructor, where it would win over the class."""
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for name in vars(self).keys() & vars(BenchmarkSchedule).keys():
+            delattr(self, name)
+
+
 def define(name, base, **attributes):
     """Where nnU-Net looks for a trainer: among the names of this module."""
-    globals()[name] = type(name, (BenchmarkSchedule, base), attributes)
+    has_own_optimizer = base.configure_optimizers is not nnUNetTrainer.configure_optimizers
+    bases = (BenchmarkSchedule, base) if has_own_optimizer else (BenchmarkSchedule, StockOptimizer, base)
+    globals()[name] = type(name, bases, attributes)
 
 
 def variant(label, value):
@@ -84,8 +90,8 @@ def variant(label, value):
 define(f"nnUNetTrainerStock{SUFFIX}", StockBenchmark)
 for name in trainers.__all__:
     base, eta_vox = getattr(trainers, name), float(os.environ.get("BENCHMARK_ETA", "2"))
-    options = [key for key in ("score_options", "score_plus_options") if hasattr(base, key)]
-    define(f"{name}{SUFFIX}", base, **{key: replace(getattr(base, key), eta=eta_vox) for key in options})
+    own = {"score_options": replace(base.score_options, eta=eta_vox)} if hasattr(base, "score_options") else {}
+    define(f"{name}{SUFFIX}", base, **own)
 
 for value in LAMBDAS:
     define(variant("lambda", value) + SUFFIX, trainers.nnUNetTrainerWeakNet, reconstruction_weight=value)

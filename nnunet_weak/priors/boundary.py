@@ -26,18 +26,19 @@ from nnunet_weak.priors.body import filled_nonzero_region
 from nnunet_weak.priors.gradient import GRADIENT
 from nnunet_weak.priors.local import LOCAL
 from nnunet_weak.priors.otsu import OTSU
-from nnunet_weak.priors.posterior import POSTERIOR
+from nnunet_weak.priors.posterior import LIKELIHOOD, POSTERIOR
 from nnunet_weak.priors.prior import UNINFORMATIVE, Prior, PriorInput, Probability
 
 logger = logging.getLogger(__name__)
 
-PriorKind = Literal["otsu", "local", "gradient", "posterior", "none", "file"]
+PriorKind = Literal["otsu", "local", "gradient", "posterior", "likelihood", "none", "file"]
 PRIOR_KINDS: tuple[str, ...] = get_args(PriorKind)
 PRIORS: dict[str, Prior] = {
     "otsu": OTSU,
     "local": LOCAL,
     "gradient": GRADIENT,
     "posterior": POSTERIOR,
+    "likelihood": LIKELIHOOD,
     "none": Prior(lambda case: np.full(case.intensities.shape, UNINFORMATIVE, np.float32)),
     "file": Prior(lambda case: case.file, needs_file=True),
 }

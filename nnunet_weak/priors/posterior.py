@@ -134,15 +134,22 @@ def _check(values: Mapping[str, float], where: str, problems: Problems) -> None:
         problems.add(f"{where}.shell_mm", what, "enlarge shell_mm")
 
 
+_OPTIONS = {
+    "core_mm": Option(1.0, 0, 100, "mm on either side of the mask's boundary that nothing is learned from"),
+    "shell_mm": SHELL,
+    "reach_mm": REACH,
+    "locality_mm": Option(6.0, 0, 10000, "standard deviation of the window of a histogram; 0: the whole region"),
+}
 POSTERIOR = Prior(
     partial(prior_by_region, posterior_prior),
     {
-        "core_mm": Option(1.0, 0, 100, "mm on either side of the mask's boundary that nothing is learned from"),
-        "shell_mm": SHELL,
-        "reach_mm": REACH,
-        "locality_mm": Option(6.0, 0, 10000, "standard deviation of the window of a histogram; 0: the whole region"),
+        **_OPTIONS,
         "mask_weight_per_mm": Option(0.5, 0, 100, "added to the log-odds of P per mm of depth in the mask"),
     },
     needs_mask=True,
     check=_check,
 )
+LIKELIHOOD = Prior(
+    partial(prior_by_region, partial(posterior_prior, mask_weight_per_mm=0.0)), _OPTIONS, needs_mask=True, check=_check
+)
+"""Of the intensity alone: for trainers that know from elsewhere where the region is."""

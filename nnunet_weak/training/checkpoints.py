@@ -1,9 +1,10 @@
 """Checkpoints that are stock to nnU-Net and complete to us; reading them runs no code that a file may hold.
 
 What prediction reads is plain nnU-Net: `network_weights` of the stock architecture and a stock `trainer_name`, so no
-machine that predicts needs this package. What only a continued training needs lies under our own key: the trainer's
-name, the auxiliary weights, the optimiser's state and the selection state. It holds tensors, strings, numbers, dicts
-and lists only, as any class of ours in there would break prediction without the package.
+machine that predicts needs this package (but for a trainer whose network does more when it predicts). What only a
+continued training needs lies under our own key: the trainer's name, the auxiliary weights, the optimiser's state and
+the selection state. It holds tensors, strings, numbers, dicts and lists only, as any class of ours in there would break
+prediction without the package.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path | str, *, replace: b
         torch.save(checkpoint, file)  # of a path PyTorch would write the name into the file
 
 
-def split_checkpoint(path: Path | str, destination: Path | str, additions: dict[str, Any]) -> None:
+def split_checkpoint(
+    path: Path | str, destination: Path | str, additions: dict[str, Any], trainer: str = STOCK_TRAINER
+) -> None:
     """Rewrite a checkpoint that nnU-Net has just saved for one of our trainers.
 
     The optimiser's state moves under our key: a stock `--c` would otherwise continue with our optimiser's momentum and
@@ -95,6 +98,7 @@ def split_checkpoint(path: Path | str, destination: Path | str, additions: dict[
         path: File written by the stock `save_checkpoint`; removed.
         destination: Where the result goes, replaced atomically.
         additions: Entries for our key.
+        trainer: Whose network predicts.
     """
     checkpoint = read_checkpoint(path, trust=True)
     checkpoint[KEY] = {
@@ -103,7 +107,7 @@ def split_checkpoint(path: Path | str, destination: Path | str, additions: dict[
         "optimizer_state": checkpoint["optimizer_state"],
         **additions,
     }
-    checkpoint["trainer_name"] = STOCK_TRAINER
+    checkpoint["trainer_name"] = trainer
     checkpoint["optimizer_state"] = {"state": {}, "param_groups": []}
     torch.save(checkpoint, path)
     os.replace(path, destination)

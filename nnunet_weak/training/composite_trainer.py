@@ -14,7 +14,7 @@ from torch import nn
 from torch._dynamo import OptimizedModule
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.training.checkpoints import read_own_entries, split_checkpoint
+from nnunet_weak.training.checkpoints import STOCK_TRAINER, read_own_entries, split_checkpoint
 from nnunet_weak.training.composite import CompositeNetwork
 from nnunet_weak.training.threshold import DEFAULT_GAMMA, ENTRY, restore_bias, set_threshold, shifted_bias
 
@@ -27,9 +27,11 @@ class CompositeTrainer(nnUNetTrainer):
 
     Attributes:
         gamma: Probability above which a voxel is foreground, written into the finished checkpoints; see `threshold`.
+        predicts_as_stock: Whether the stock trainer predicts with the checkpoints, without this package.
     """
 
     gamma = DEFAULT_GAMMA
+    predicts_as_stock = True
     _loaded_gamma: float | None = None
 
     network: Any
@@ -97,7 +99,8 @@ class CompositeTrainer(nnUNetTrainer):
             additions = self.training_state()
             if self.has_auxiliary_network:
                 additions["auxiliary_weights"] = self._plain_network.auxiliary_state_dict()
-            split_checkpoint(partial, filename, additions)
+            trainer = STOCK_TRAINER if self.predicts_as_stock else type(self).__name__
+            split_checkpoint(partial, filename, additions, trainer)
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:  # type: ignore[override]
         """Continue exactly: network, auxiliary network, optimiser, epoch, selection.

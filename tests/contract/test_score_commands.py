@@ -137,7 +137,7 @@ def test_interrupted_training_in_2d_continues_and_predicts(workplace, score_data
     workplace.run(f"{command} --c")
     after = torch.load(fold / "checkpoint_final.pth", weights_only=False)
     assert (before["current_epoch"], after["current_epoch"]) == (2, 3)
-    for key in ("train_losses", "val_losses", "train/stability"):
+    for key in ("train_losses", "val_losses", "train/stock loss"):
         assert after["logging"][key][:2] == before["logging"][key][:2]
         assert len(after["logging"][key]) == 3
     output = workplace.root / "predicted_2d"

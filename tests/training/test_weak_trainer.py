@@ -20,12 +20,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.trainers import nnUNetTrainerSCORE, nnUNetTrainerSCOREPlus
+from nnunet_weak.trainers import nnUNetTrainerSCORE
 from nnunet_weak.training.composite import CompositeNetwork
 from nnunet_weak.training.weak_trainer import FULL_TERM
 
 pytestmark = pytest.mark.training
-SCORE_TRAINERS = [nnUNetTrainerSCORE, nnUNetTrainerSCOREPlus]
 
 
 class Calibration(nn.Module):
@@ -96,7 +95,7 @@ def terms_of(trainer, batch: dict) -> dict[str, torch.Tensor]:
     return trainer.compute_loss(trainer.prepare_batch(trainer._to_device(batch), training=False))[0]
 
 
-@pytest.mark.parametrize("base", [*SCORE_TRAINERS, nnUNetTrainerWithAuxiliary])
+@pytest.mark.parametrize("base", [nnUNetTrainerSCORE, nnUNetTrainerWithAuxiliary])
 def test_a_sample_contributes_the_same_in_any_batch(trainer_factory, mixed_dataset, base):
     trainer = trainer_factory(base, mixed_dataset)
     torch.manual_seed(0)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_weak.dataset.annotations import CaseAnnotation, ErrorType, RegionScore
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.trainers import nnUNetTrainerSCOREPlus
+from nnunet_weak.trainers.score_plus import draws
+
+
+def scored(*qualities: float) -> CaseAnnotation:
+    return CaseAnnotation(scores={str(n): RegionScore(q, ErrorType.BOTH) for n, q in enumerate(qualities)})
+
+
+def test_a_case_is_drawn_twice_as_often_for_each_point():
+    cases = {"worst": scored(1, 2), "better": scored(3.5), "best": CaseAnnotation(fully_annotated=True)}
+    assert draws(cases, 2.0) == {"worst": 1, "better": 4, "best": 11}  # 2 ** 0, 2, 3.5
+    assert draws(cases, 1.0) == dict.fromkeys(cases, 1)
+
+
+def test_a_case_without_scores_counts_as_the_mean_of_the_others():
+    assert draws({"a": scored(1), "b": scored(5), "unscored": CaseAnnotation()}, 2.0) == {
+        "a": 1,
+        "b": 16,
+        "unscored": 4,
+    }
+    assert draws({"unscored": CaseAnnotation()}, 2.0) == {"unscored": 1}
+
+
+@pytest.mark.training
+def test_the_training_is_the_stock_one_to_the_last_bit(trainer_factory, score_dataset):
+    """The stock network and loss on the image channel of a batch, and what our trainer makes of the batch."""
+    trainer = trainer_factory(nnUNetTrainerSCOREPlus, score_dataset)
+    trainer.on_train_start()
+    batch = next(trainer.dataloader_train)
+    stock = nnUNetTrainer.build_network_architecture(
+        trainer.plans_manager, trainer.configuration_manager, 1, 4, enable_deep_supervision=True
+    )
+    stock.load_state_dict(trainer.network.state_dict())
+    output = stock(batch["data"][:, :1])
+    expected = nnUNetTrainer._build_loss(trainer)(output, [level[:, :1] for level in batch["target"]])
+    expected.backward()
+    terms, _ = trainer.compute_loss(trainer.prepare_batch(trainer._to_device(copy.deepcopy(batch)), training=True))
+    assert torch.stack(list(terms.values())).sum().item() == expected.item()
+    torch.stack(list(terms.values())).sum().backward()
+    for ours, theirs in zip(trainer.network.parameters(), stock.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None)
+        assert ours.grad is None or torch.equal(ours.grad, theirs.grad)
+
+
+@pytest.mark.training
+def test_the_prior_speaks_when_predicting_only(trainer_factory, score_dataset):
+    trainer = trainer_factory(nnUNetTrainerSCOREPlus, score_dataset, prior_weight=3.0)
+    network = type(trainer).build_network_architecture(
+        trainer.plans_manager, trainer.configuration_manager, 5, 4, enable_deep_supervision=False
+    )
+    data = torch.rand(1, 5, *trainer.configuration_manager.patch_size)
+    data[:, -1] = torch.tensor(0.5)
+    data[:, -1, 0], data[:, -1, 1], data[:, -1, 2] = 0.8, 0.0, 1.0
+    with torch.no_grad():
+        training, predicting = network.train()(data), network.eval()(data)
+    added = predicting - training
+    assert torch.all(added[:, 0] == 0), "the background's logit stays"
+    expected = {0: 3 * math.log(4), 1: -3 * math.log(499), 2: 3 * math.log(499), 3: 0.0}
+    for slice_, value in expected.items():
+        assert torch.allclose(added[:, 1:, slice_], torch.tensor(value), atol=1e-3)
+
+
+@pytest.mark.training
+def test_without_a_prior_channel_it_is_refused(trainer_factory, score_dataset, workplace):
+    content = json.loads((workplace.preprocessed(score_dataset) / "dataset.json").read_text())
+    content["nnunet_weak"]["channels"]["prior"] = False
+    del content["nnunet_weak"]["prior"]
+    raw = workplace.root / "nnUNet_raw" / score_dataset / "dataset.json"
+    original = raw.read_text()
+    raw.write_text(json.dumps(content))
+    try:
+        with pytest.raises(InvalidInputError, match="no channel of a boundary prior.*--prior likelihood"):
+            trainer_factory(nnUNetTrainerSCOREPlus, score_dataset, dataset_json=content)
+    finally:
+        raw.write_text(original)
