@@ -5,7 +5,8 @@
 
 The three groups of rows ask:
 
-- scores: do SCORE and SCOREPlus improve the initial masks of a real, weak model? (hippocampus in MRI, mandible in CT)
+- scores: do SCORE and SCOREPlus improve the initial masks of a real, weak model, and more than training on the masks
+  as if they were labels? (hippocampus in MRI, mandible in CT)
 - drawings: what do RefineSeg and the stock trainer learn from rough drawings, real scribbles, and what STAPLE or a
   random walker makes of them, beside all labels; and which parts of RefineSeg matter? (heart in MRI)
 - points: what do Weak-Net and the stock trainer learn from templates of surface points, beside slices of equal effort
@@ -32,7 +33,7 @@ SCORES = [
     for annotation, trainer in [
         ("scores", ""),
         ("masks", "Stock"),
-        ("scores", "SCOREPlus"),
+        ("scores_likelihood", "SCOREPlus"),
         ("scores", "SCORE"),
         ("full", "Stock"),
     ]
