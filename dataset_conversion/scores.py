@@ -157,6 +157,7 @@ def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None
         },
         prior=options.prior_settings,
         left_right_axis=axis,
+        largest_component=options.largest_component,
         mask_sources={region.name: ",".join(map(str, region.labels or region.patterns)) for region in options.regions},
     )
 

@@ -31,7 +31,7 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerWeak):
 
     method = "score"
     predicts_as_stock = False
-    prior_weight = 2.0
+    prior_weight = 3.0
     draws_per_point = 2.0
 
     def _read_annotations(self, plans: dict, configuration: str, dataset_json: dict) -> WeakAnnotations:

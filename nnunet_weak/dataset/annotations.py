@@ -9,6 +9,7 @@ set. It holds numbers and names only; everything voxel-wise lies in image files.
     "method": "score",                                     "score", "refineseg", "weaknet" or "weighted"
     "channels": {"images": 1, "masks": ["head", "shaft"], "prior": true},
     "mask_sources": {"head": "1", "shaft": "2,3"},         labels or files of the mask behind each region (SCORE)
+    "largest_component": ["head"],                         regions whose masks are reduced to it (SCORE)
     "prior": {"kind": "otsu", "upper_percentile": 99.5},   how the prior channel was made (SCORE)
     "left_right_axis": 0,                                  image axis (x, y, z = 0, 1, 2) that runs left-right, or null
     "maps": {"anna": "positive", "anna_not": "negative"},  further annotation maps (RefineSeg); or "weights"
@@ -54,6 +55,7 @@ _KEYS = (
     "method",
     "channels",
     "mask_sources",
+    "largest_component",
     "prior",
     "left_right_axis",
     "maps",
@@ -142,6 +144,7 @@ class WeakAnnotations:
     maps: Mapping[str, str] = field(default_factory=dict)
     mask_sources: Mapping[str, str] = field(default_factory=dict)
     class_weights: Mapping[str, float] = field(default_factory=dict)
+    largest_component: tuple[str, ...] = ()
 
     @property
     def fully_annotated_cases(self) -> tuple[str, ...]:
@@ -153,6 +156,7 @@ class WeakAnnotations:
         channels = self.channels
         optional = {
             "mask_sources": dict(self.mask_sources),
+            "largest_component": list(self.largest_component),
             "prior": self.prior.to_json() if self.prior is not None else {},
             "maps": dict(self.maps),
             "class_weights": dict(self.class_weights),
@@ -238,6 +242,15 @@ def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotation
     sources = _object(block.get("mask_sources", {}), channels.masks, f"{root}.mask_sources", problems)
     for name, mask in sources.items():
         _expect(isinstance(mask, str), mask, "a text such as '3' or 'rib_*'", f"{root}.mask_sources.{name}", problems)
+    reduced = block.get("largest_component", [])
+    if not _expect(
+        isinstance(reduced, list) and all(name in channels.masks for name in reduced),
+        reduced,
+        f"a list of names among {list(channels.masks)}",
+        f"{root}.largest_component",
+        problems,
+    ):
+        reduced = []
     maps = _object(block.get("maps", {}), None, f"{root}.maps", problems)
     for name, kind in maps.items():
         _expect(kind in _ALL_MAP_KINDS, kind, f"one of {', '.join(_ALL_MAP_KINDS)}", f"{root}.maps.{name}", problems)
@@ -270,6 +283,7 @@ def _parse(block: Any, labels: Mapping[str, Any], source: str) -> WeakAnnotation
         dict(maps),
         dict(sources),
         dict(weights),
+        tuple(reduced),
     )
 
 

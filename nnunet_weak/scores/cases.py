@@ -68,7 +68,9 @@ def convert_case(options: ScoreConversion, case: ScoreCase, folder: Path | None)
     """
     problems = Problems()
     image = read_first_channel(case.images)
-    mask = problems.attempt(read_initial_mask, case.mask, options.regions, image, other_labels=options.other_labels)
+    mask = problems.attempt(
+        read_initial_mask, case.mask, options.mask_regions, image, other_labels=options.other_labels
+    )
     reference = problems.attempt(_read_reference, options, case, image)
     minima: tuple[float, ...] | None = None
     prior: sitk.Image | None = None

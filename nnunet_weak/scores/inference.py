@@ -16,7 +16,7 @@ from nnunet_weak.images.read import list_images
 from nnunet_weak.options import option
 from nnunet_weak.scores.cases import ScoreCase
 from nnunet_weak.scores.initial_masks import find_initial_masks
-from nnunet_weak.scores.regions import RegionSource, parse_regions
+from nnunet_weak.scores.regions import RegionSource, keep_largest_components, parse_regions
 
 OtherLabels = Literal["refuse", "background"]
 
@@ -57,9 +57,9 @@ class ScoreNetwork:
     file_ending: str
 
     def block_settings(self) -> dict[str, Any]:
-        """Input channels and prior, as they stand in `dataset.json`."""
+        """What decides how input channels are made, as it stands in `dataset.json`."""
         block = self.annotations.to_json(with_cases=False)
-        return {key: block[key] for key in ("channels", "prior") if key in block}
+        return {key: block[key] for key in ("channels", "largest_component", "prior") if key in block}
 
 
 def read_network(inputs: InferenceInputs) -> ScoreNetwork:
@@ -86,6 +86,7 @@ def read_network(inputs: InferenceInputs) -> ScoreNetwork:
             f"--regions {' '.join(region.name for region in regions)}: the network was trained with the regions "
             f"{', '.join(names)} (remedy: name these, in this order)"
         )
+    regions = keep_largest_components(regions, annotations.largest_component)
     return ScoreNetwork(annotations, regions, read_stock_entries(folder).file_ending)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from nnunet_weak.dataset.case_files import label_values
 from nnunet_weak.dataset.names import suggest
@@ -88,7 +89,7 @@ def read_initial_mask(
 
     Overlapping masks: the voxel goes to the region named first, and the overlap is counted. A file that several
     regions name belongs to the first of them, so `L1=vertebrae_L1 spine=vertebrae_*` has L1 once. Only the files that
-    are needed are read, one at a time.
+    are needed are read, one at a time. Regions that ask for it are reduced to their largest component.
 
     Args:
         source: A label map, or a folder of binary masks, as `find_initial_masks` gives it.
@@ -184,10 +185,25 @@ def _initial_mask(
     overlaps: Mapping[tuple[str, str], int],
     files: Mapping[str, tuple[Path, ...]],
 ) -> InitialMask:
+    for number, region in enumerate(regions, start=1):
+        if region.largest_component:
+            _remove_smaller_components(labels, number)
     label_map = with_geometry_of(labels, image)
     present = label_values(label_map)
     empty = tuple(region.name for number, region in enumerate(regions, start=1) if number not in present)
     return InitialMask(label_map, empty, overlaps, files)
+
+
+def _remove_smaller_components(labels: np.ndarray, number: int) -> None:
+    """Keep the largest component of a region, connected through faces, as nnU-Net's postprocessing does; in place."""
+    boxes = ndimage.find_objects((labels == number).view(np.uint8))
+    if not boxes:
+        return
+    part = labels[boxes[0]]
+    components, count = ndimage.label(part == number)
+    if count > 1:
+        largest = 1 + np.argmax(np.bincount(components.ravel())[1:])
+        part[(components > 0) & (components != largest)] = 0
 
 
 def _assign_files(folder: Path, regions: Sequence[RegionSource], problems: Problems) -> dict[str, tuple[Path, ...]]:

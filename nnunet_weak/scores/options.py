@@ -16,7 +16,7 @@ from nnunet_weak.options import RUN, option, read_assignments
 from nnunet_weak.priors import PriorKind, PriorOptions
 from nnunet_weak.scores.cells import STANDARD_SCALE, Scale
 from nnunet_weak.scores.headers import FIELDS
-from nnunet_weak.scores.regions import RegionSource, parse_regions
+from nnunet_weak.scores.regions import RegionSource, keep_largest_components, parse_regions
 
 PRIOR = "boundary prior"
 TABLE = "table of scores"
@@ -84,6 +84,12 @@ class ScoreConversion(ConversionOptions):
     other_labels: Literal["refuse", "background"] = option(
         default="refuse", group=IMAGES, help="values of a mask that belong to no region (default: %(default)s)"
     )
+    largest_component: tuple[str, ...] = option(
+        default=(),
+        group=IMAGES,
+        metavar="REGION",
+        help="regions whose initial masks are reduced to their largest connected component, here and at inference",
+    )
     prior: PriorKind = option(
         default="otsu", group=PRIOR, help="how it is made; none leaves the channel out (default: %(default)s)"
     )
@@ -137,11 +143,17 @@ class ScoreConversion(ConversionOptions):
         """Refuse priors that cannot be made."""
         if (self.prior_settings.kind == "file") != (self.prior_folder is not None):
             raise InvalidInputError("--prior file and --prior-folder DIR need each other")
+        _ = self.mask_regions
 
     @cached_property
     def prior_settings(self) -> PriorOptions:
         """Kind and options of the boundary prior."""
         return PriorOptions.from_json({"kind": self.prior, **self.prior_options}, "--prior-options")
+
+    @cached_property
+    def mask_regions(self) -> tuple[RegionSource, ...]:
+        """The regions as initial masks are read."""
+        return keep_largest_components(self.regions, self.largest_component)
 
     @property
     def region_names(self) -> tuple[str, ...]:

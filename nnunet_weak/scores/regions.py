@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +20,13 @@ class RegionSource:
         name: Name of the region, a class of the data set to come.
         labels: Its values in a label map; empty where it comes from files.
         patterns: Its files in a folder, without ending, wildcards as in a shell; empty where it comes from a label map.
+        largest_component: Whether only its largest connected component in a mask counts.
     """
 
     name: str
     labels: tuple[int, ...] = ()
     patterns: tuple[str, ...] = ()
+    largest_component: bool = False
 
 
 def parse_regions(texts: Sequence[str]) -> tuple[RegionSource, ...]:
@@ -67,6 +69,21 @@ def parse_regions(texts: Sequence[str]) -> tuple[RegionSource, ...]:
     _check_together(regions, problems)
     problems.raise_if_any("regions")
     return tuple(regions)
+
+
+def keep_largest_components(regions: Sequence[RegionSource], names: Sequence[str]) -> tuple[RegionSource, ...]:
+    """The regions, of which those named are reduced to their largest connected component where a mask is read.
+
+    Raises:
+        InvalidInputError: A name is none of the regions.
+    """
+    problems = Problems()
+    known = [region.name for region in regions]
+    for name in names:
+        if name not in known:
+            problems.add(f"--largest-component {name}", "is no region", f"the regions are {', '.join(known)}")
+    problems.raise_if_any()
+    return tuple(replace(region, largest_component=region.name in names) for region in regions)
 
 
 def from_files(regions: Sequence[RegionSource]) -> bool:

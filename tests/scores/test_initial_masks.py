@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.scores.initial_masks import find_initial_masks, read_initial_mask
-from nnunet_weak.scores.regions import RegionSource, parse_regions
+from nnunet_weak.scores.regions import RegionSource, keep_largest_components, parse_regions
 
 SHAPE = (4, 5, 6)  # z, y, x
 
@@ -257,3 +257,18 @@ def test_file_or_folder_by_what_the_regions_need(tmp_path):
     folder = write_mask(tmp_path / "case" / "liver.nii.gz", np.s_[0]).parent
     assert find_initial_masks(tmp_path, ["case"], parse_regions(["a=1"]), Problems()) == {"case": file}
     assert find_initial_masks(tmp_path, ["case"], parse_regions(["liver"]), Problems()) == {"case": folder}
+
+
+def test_the_largest_component_of_the_regions_that_ask_for_it(tmp_path, reference):
+    """Voxels that touch at an edge or a corner are not connected; other regions keep their parts."""
+    labels = np.zeros(array_of(reference).shape, np.uint8)
+    labels[0, 0, :3], labels[1, 1, 3], labels[0, 2, 0], labels[2, 2, :2] = 1, 1, 1, 2
+    labels[0, 3, 0] = 2
+    sitk.WriteImage(image_of(labels), str(tmp_path / "a.nii.gz"))
+    regions = keep_largest_components(parse_regions(["first=1", "second=2"]), ["first"])
+    expected = labels.copy()
+    expected[1, 1, 3] = expected[0, 2, 0] = 0
+    mask = read_initial_mask(tmp_path / "a.nii.gz", regions, reference)
+    np.testing.assert_array_equal(array_of(mask.label_map), expected)
+    with pytest.raises(InvalidInputError, match="--largest-component third.*the regions are first, second"):
+        keep_largest_components(regions, ["third"])
