@@ -8,32 +8,12 @@ import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_weak.dataset.annotations import CaseAnnotation, ErrorType, RegionScore
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.trainers import nnUNetTrainerSCOREPlus
-from nnunet_weak.trainers.score_plus import draws
+
+pytestmark = pytest.mark.training
 
 
-def scored(*qualities: float) -> CaseAnnotation:
-    return CaseAnnotation(scores={str(n): RegionScore(q, ErrorType.BOTH) for n, q in enumerate(qualities)})
-
-
-def test_a_case_is_drawn_twice_as_often_for_each_point():
-    cases = {"worst": scored(1, 2), "better": scored(3.5), "best": CaseAnnotation(fully_annotated=True)}
-    assert draws(cases, 2.0) == {"worst": 1, "better": 4, "best": 11}  # 2 ** 0, 2, 3.5
-    assert draws(cases, 1.0) == dict.fromkeys(cases, 1)
-
-
-def test_a_case_without_scores_counts_as_the_mean_of_the_others():
-    assert draws({"a": scored(1), "b": scored(5), "unscored": CaseAnnotation()}, 2.0) == {
-        "a": 1,
-        "b": 16,
-        "unscored": 4,
-    }
-    assert draws({"unscored": CaseAnnotation()}, 2.0) == {"unscored": 1}
-
-
-@pytest.mark.training
 def test_the_training_is_the_stock_one_to_the_last_bit(trainer_factory, score_dataset):
     """The stock network and loss on the image channel of a batch, and what our trainer makes of the batch."""
     trainer = trainer_factory(nnUNetTrainerSCOREPlus, score_dataset)
@@ -54,7 +34,6 @@ def test_the_training_is_the_stock_one_to_the_last_bit(trainer_factory, score_da
         assert ours.grad is None or torch.equal(ours.grad, theirs.grad)
 
 
-@pytest.mark.training
 def test_the_prior_speaks_when_predicting_only(trainer_factory, score_dataset):
     trainer = trainer_factory(nnUNetTrainerSCOREPlus, score_dataset, prior_weight=3.0)
     network = type(trainer).build_network_architecture(
@@ -72,7 +51,6 @@ def test_the_prior_speaks_when_predicting_only(trainer_factory, score_dataset):
         assert torch.allclose(added[:, 1:, slice_], torch.tensor(value), atol=1e-3)
 
 
-@pytest.mark.training
 def test_without_a_prior_channel_it_is_refused(trainer_factory, score_dataset, workplace):
     content = json.loads((workplace.preprocessed(score_dataset) / "dataset.json").read_text())
     content["nnunet_weak"]["channels"]["prior"] = False
