@@ -46,6 +46,8 @@ class Annotation:
             if not (folder.folder / "imagesTs").exists():
                 folder.copy_as_channel_zero("held_out/images", "imagesTs")
             return folder.predict(row.annotation, row.trainer, row.seed)
+        if row.trainer == "SCOREPlus":
+            return folder.refine(model, f"predictions/{row.annotation}-{row.trainer}-{row.seed}-refined", row.seed)
         inputs = f"inputs_{row.annotation}"  # the same for all trainers
         folder.make(
             inputs,

@@ -182,6 +182,15 @@ class DataFolder(CommandFolder):
             (self.folder / folder / "complete").touch()
         return folder
 
+    def refine(self, model: str, output: str, seed: int) -> str:
+        """Refine the held-out initial masks by our own command; returns the folder of the label maps."""
+        self.run(
+            f"nnunet_weak_refine -i held_out/images --masks held_out/initial_masks -m {model} -o {output} -f {FOLD} "
+            f"-device {self.options.device} --no-fall-back --continue_prediction",
+            BENCHMARK_SEED=seed,
+        )
+        return output
+
     def evaluate(self, name: str, predictions: str) -> list[dict[str, Any]]:
         """Metrics of the held-out cases: a record for each case and label."""
         output = f"evaluation/{name}"

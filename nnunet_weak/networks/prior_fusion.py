@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import logit, softmax
 from torch import nn
 
 SMALLEST_PROBABILITY = 0.002  # half a step of the 8 bits that P is stored in
@@ -58,3 +60,20 @@ class PriorFusedNetwork(nn.Module):
         return self.encoder.compute_conv_feature_map_size(input_size) + self.decoder.compute_conv_feature_map_size(
             input_size
         )
+
+
+def fuse_probabilities(probabilities: np.ndarray, prior: np.ndarray, weight: float) -> np.ndarray:
+    """The same on the grid of the image, where P is as sharp as it was made; resampling to a network's grid blurs it.
+
+    Args:
+        probabilities: Softmax `(1 + K, D, H, W)` of the network alone.
+        prior: P, `(D, H, W)`.
+        weight: w.
+
+    Returns:
+        Softmax with the evidence of P, float32.
+    """
+    tiny = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum(probabilities, tiny, dtype=np.float32))
+    logits[1:] += weight * logit(np.clip(prior, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).astype(np.float32)
+    return softmax(logits, axis=0)

@@ -1,8 +1,9 @@
 """A trained SCORE network behind nnU-Net's own predictor: from the files of a case to its refined label map.
 
 Preprocessing, sliding window, test-time augmentation, resampling and file format are nnU-Net's, so that the result has
-the bytes that `nnunet_weak_prepare_inputs` and `nnUNetv2_predict` give. Arrays are (z, y, x) as nnU-Net's reader of
-images gives them.
+the bytes that `nnunet_weak_prepare_inputs` and `nnUNetv2_predict` give. SCOREPlus is the exception: the prior's
+evidence is added on the grid of the image, where it is sharp, instead of the network's. Arrays are (z, y, x) as
+nnU-Net's reader of images gives them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class PreparedCase:
         data: Preprocessed channels, `(C, D, H, W)`, float32.
         properties: nnU-Net's, which lead back to the grid of the image.
         image: First image channel as read; None unless asked for.
-        prior: Boundary prior; None unless asked for, or where the network has none.
+        prior: Boundary prior; None unless it is needed or asked for, and where the network has none.
     """
 
     initial: np.ndarray
@@ -84,6 +85,8 @@ class RefinementNetwork:
             _check_checkpoints(self.checkpoints)
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+        from nnunet_weak.networks.prior_fusion import PriorFusedNetwork
+
         with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does for want of a GPU
             self._predictor = nnUNetPredictor(
                 tile_step_size=step_size, use_mirroring=mirroring, device=device, allow_tqdm=False
@@ -99,6 +102,9 @@ class RefinementNetwork:
         if self._predictor.configuration_manager.previous_stage_name is not None:
             raise InvalidInputError(f"{folder}: a cascade, which SCORE does not support (remedy: name another model)")
         self._reader = self._predictor.plans_manager.image_reader_writer_class()
+        self._prior_weight = 0.0
+        if isinstance(self._predictor.network, PriorFusedNetwork):  # fused on the grid of the image instead
+            self._prior_weight, self._predictor.network.weight = self._predictor.network.weight, 0.0
 
     def prepare(
         self, case: ScoreCase, scratch: Path, *, other_labels: OtherLabels, keep_image: bool = False
@@ -140,7 +146,7 @@ class RefinementNetwork:
             torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format),
             properties,
             channels[0].copy() if keep_image else None,
-            channels[-1].copy() if keep_image and layout.prior else None,
+            channels[-1].copy() if layout.prior and (keep_image or self._prior_weight) else None,
         )
 
     def predict(self, case: PreparedCase) -> torch.Tensor:
@@ -176,15 +182,24 @@ class RefinementNetwork:
     def _on_image_grid(self, case: PreparedCase, logits: torch.Tensor, *, probabilities: bool) -> Any:
         from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
+        from nnunet_weak.networks.prior_fusion import fuse_probabilities
+
         predictor = self._predictor
-        return convert_predicted_logits_to_segmentation_with_correct_shape(
+        result = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
             predictor.plans_manager,
             predictor.configuration_manager,
             predictor.label_manager,
             case.properties,
-            return_probabilities=probabilities,
+            return_probabilities=probabilities or self._prior_weight > 0,
         )
+        if not self._prior_weight:
+            return result
+        labels, softmax = result
+        assert case.prior is not None
+        softmax = fuse_probabilities(softmax, case.prior, self._prior_weight)
+        labels = softmax.argmax(0).astype(labels.dtype)
+        return (labels, softmax) if probabilities else labels
 
 
 def find_checkpoints(folder: Path, folds: Sequence[str] | None, checkpoint: str) -> tuple[Path, ...]:

@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from nnunet_weak.dataset.case_files import label_values
 from nnunet_weak.dataset.names import suggest
@@ -196,6 +195,8 @@ def _initial_mask(
 
 def _remove_smaller_components(labels: np.ndarray, number: int) -> None:
     """Keep the largest component of a region, connected through faces, as nnU-Net's postprocessing does; in place."""
+    from scipy import ndimage
+
     boxes = ndimage.find_objects((labels == number).view(np.uint8))
     if not boxes:
         return

@@ -209,3 +209,41 @@ def test_a_model_that_nnunet_cannot_load_is_named(trained, tmp_path, refine, cap
     (model / "plans.json").write_text(json.dumps(plans))
     assert refine("-m", str(model)) == 2
     assert "nnU-Net cannot load it" in capsys.readouterr().err
+
+
+def test_score_plus_is_fused_on_the_grid_of_the_image(workplace, score_dataset, tmp_path, monkeypatch):
+    """The network alone, brought to that grid by nnU-Net, and the prior as it was made."""
+    import torch
+    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+
+    from nnunet_weak.networks.prior_fusion import fuse_probabilities
+    from nnunet_weak.refinement.network import RefinementNetwork
+    from nnunet_weak.scores.cases import ScoreCase
+    from nnunet_weak.scores.inference import InferenceInputs, read_network
+
+    trainer = "nnUNetTrainerSCOREPlus_tiny"
+    monkeypatch.setenv("nnUNet_extTrainer", workplace.environment["nnUNet_extTrainer"])
+    workplace.run(f"nnUNetv2_train 511 3d_fullres 0 -tr {trainer} -device cpu")
+    folder, phantoms = workplace.model(score_dataset, trainer), workplace.root / "phantoms"
+    name = sorted(path.name for path in (phantoms / "images").iterdir())[0]
+    case = ScoreCase(name.removesuffix(".nii.gz"), (phantoms / "images" / name,), phantoms / "initial_masks" / name)
+    inputs = InferenceInputs(images=phantoms / "images", masks=phantoms / "initial_masks", model=str(folder))
+    network = RefinementNetwork(
+        folder, read_network(inputs), folds=["0"], device=torch.device("cpu"), mirroring=False, trust=True
+    )
+    prepared = network.prepare(case, tmp_path, other_labels="refuse")
+    logits = network.predict(prepared)
+    labels, probabilities = network.segment_with_probabilities(prepared, logits)
+    predictor = network._predictor
+    _, alone = convert_predicted_logits_to_segmentation_with_correct_shape(
+        logits,
+        predictor.plans_manager,
+        predictor.configuration_manager,
+        predictor.label_manager,
+        prepared.properties,
+        return_probabilities=True,
+    )
+    assert prepared.prior is not None and not np.allclose(probabilities, alone, atol=0.1)
+    np.testing.assert_allclose(probabilities, fuse_probabilities(alone, prepared.prior, 3.0), atol=1e-6)
+    np.testing.assert_array_equal(labels, probabilities.argmax(0))
+    np.testing.assert_array_equal(network.segment(prepared, logits), labels)
