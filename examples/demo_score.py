@@ -23,18 +23,14 @@ def main() -> None:
     demo.step(
         "An nnU-Net data set of images, masks and scores",
         "nnunet_weak_convert_scores --images phantoms/images --masks phantoms/initial_masks "
-        "--scores phantoms/scores.csv --regions proximal=1 shaft=2 distal=3 --prior local -d 511 -n BonePhantoms",
+        "--scores phantoms/scores.csv --regions proximal=1 shaft=2 distal=3 --prior likelihood -d 511 -n BonePhantoms",
     )
     demo.plan("Dataset511_BonePhantoms", "3d_fullres")
     demo.step("Training", f"nnUNetv2_train 511 3d_fullres 0 -tr {TRAINER} -device cpu")
     demo.step(
-        "Input channels of the held-out cases",
-        f"nnunet_weak_prepare_inputs -i phantoms/test/images --masks phantoms/test/initial_masks -m {MODEL} "
-        "-o imagesTs",
-    )
-    demo.step(
-        "Prediction",
-        f"nnUNetv2_predict -i imagesTs -o refined -d 511 -c 3d_fullres -f 0 -tr {TRAINER} -device cpu",
+        "Refinement of the held-out masks",
+        f"nnunet_weak_refine -i phantoms/test/images --masks phantoms/test/initial_masks -m {MODEL} -o refined "
+        "-device cpu",
     )
     demo.step(
         "Held-out cases: refined masks against initial masks",

@@ -34,8 +34,11 @@ class nnUNetTrainerSCORE_short(ShortScoreSchedule, nnUNetTrainerSCORE):
     """`nnUNetTrainerSCORE`."""
 
 
-class nnUNetTrainerSCOREPlus_short(ShortScoreSchedule, nnUNetTrainerSCOREPlus):
-    """`nnUNetTrainerSCOREPlus`."""
+class nnUNetTrainerSCOREPlus_short(ShortSchedule, nnUNetTrainerSCOREPlus):
+    """`nnUNetTrainerSCOREPlus`, with nnU-Net's learning rate."""
+
+    num_epochs = 16
+    initial_lr = 1e-2
 
 
 class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
