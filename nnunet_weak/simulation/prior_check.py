@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from nnunet_weak.priors import BandAssessment, PriorKind, PriorOptions, assess_in_band, boundary_prior
 
-KINDS: tuple[PriorKind, ...] = ("otsu", "local", "gradient", "posterior")
+KINDS: tuple[PriorKind, ...] = ("otsu", "local", "gradient", "posterior", "likelihood")
 """The priors that need nothing but image and mask."""
 
 _COLUMNS = {

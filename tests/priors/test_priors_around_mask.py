@@ -291,3 +291,10 @@ class TestFile:
             boundary_prior(_image(np.ones((4, 6, 8))), PriorOptions(kind="file"))
         with pytest.raises(InvalidInputError, match="boundary prior .otsu."):
             boundary_prior(_image(np.ones((4, 6, 8))), PriorOptions(), prior_file=Path("p.nii.gz"))
+
+
+def test_the_likelihood_is_the_posterior_without_the_mask() -> None:
+    image = np.random.default_rng(4).normal(MASK * 1.0, 1).astype(np.float32)
+    alone = _prior(image, MASK, kind="posterior", mask_weight_per_mm=0)
+    np.testing.assert_array_equal(_prior(image, MASK, kind="likelihood"), alone)
+    assert not np.array_equal(_prior(image, MASK, kind="posterior"), alone)

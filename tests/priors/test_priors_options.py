@@ -48,7 +48,7 @@ def test_all_problems_at_once_with_path_and_what_is_allowed() -> None:
     text = str(error.value)
     assert len(error.value.problems) == 4
     assert "dataset.json: nnunet_weak.prior.knid" in text and "kind, upper_percentile, air_threshold" in text
-    assert "otsu, local, gradient, posterior, none, file" in text
+    assert "otsu, local, gradient, posterior, likelihood, none, file" in text
     assert "150 is outside 50 to 100" in text and "'1' is not a finite number" in text
 
 
@@ -77,4 +77,4 @@ def test_shell_must_reach_beyond_the_core() -> None:
 
 def test_which_kinds_need_a_mask_or_a_file() -> None:
     assert [kind for kind in PRIOR_KINDS if PriorOptions(kind=kind).needs_file] == ["file"]  # type: ignore[arg-type]
-    assert [kind for kind in PRIOR_KINDS if PriorOptions(kind=kind).needs_mask] == ["local", "posterior"]  # type: ignore[arg-type]
+    assert [kind for kind in PRIOR_KINDS if PriorOptions(kind=kind).needs_mask] == ["local", "posterior", "likelihood"]  # type: ignore[arg-type]
