@@ -113,6 +113,7 @@ def convert(
         describe,
         problems,
         options=options,
+        replace=options.overwrite,
         processes=options.processes,
         input_roots={
             "images": options.images,

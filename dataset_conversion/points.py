@@ -95,6 +95,7 @@ def convert(
         describe,
         problems,
         options=options,
+        replace=options.overwrite,
         processes=options.processes,
         description="Fitting",
         input_roots={

@@ -92,6 +92,7 @@ def convert(
         describe,
         problems,
         options=options,
+        replace=options.overwrite,
         processes=options.processes,
         input_roots={name: getattr(options, name) for name in ("images", "masks", "references", "prior_folder")},
         further_inputs=(options.scores, options.patients),

@@ -119,6 +119,7 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
         partial(_fuse_case, options.method, source, replace(annotations, cases={}), fused.file_ending, num_classes),
         lambda _: fused,
         Problems(),
+        replace=options.overwrite,
         processes=options.processes,
         input_roots={source.name: source},
         say=lambda text: print(printable(text)),

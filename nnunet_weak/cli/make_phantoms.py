@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nnunet_weak.simulation.scores import score_summary
 
     _check_outputs(options)
-    with atomic_folder(options.output) as folder:
+    with atomic_folder(options.output, replace=options.overwrite) as folder:
         cases = [(folder, f"train_{index:03d}", (options.seed, 0, index)) for index in range(options.cases)]
         cases += [
             (folder / "test", f"test_{index:03d}", (options.seed, 1, index)) for index in range(options.test_cases)

@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nnunet_weak.images.atomic import atomic_folder
 
     references = options.check_inputs()
-    with atomic_folder(options.output) as folder:
+    with atomic_folder(options.output, replace=options.overwrite) as folder:
         draw = partial(_draw, folder=folder, options=options, references=references)
         rows = options.run_cases(draw, references.files, "drawing")
         drawn = [row for case in rows.values() for row in case]

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InvalidInputError(
             f"{options.references}: no case holds {references.describe_classes()} (remedy: check the values)"
         )
-    with atomic_folder(options.output) as folder:
+    with atomic_folder(options.output, replace=options.overwrite) as folder:
         for case, found in clicked.items():
             if options.format == "csv" and found:
                 write_points(folder / f"{case}.csv", PointSet(found))

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     references = options.check_inputs()
     labels = {**references.labels, "ignore": len(references.classes) + 1}
-    with atomic_folder(options.output) as folder:
+    with atomic_folder(options.output, replace=options.overwrite) as folder:
         annotate = partial(_annotate, folder=folder, options=options, references=references)
         rows = list(options.run_cases(annotate, references.files, "annotating").values())
         effort = pd.DataFrame(rows)

@@ -71,6 +71,7 @@ def write_raw_dataset(
     problems: Problems,
     *,
     options: ConversionOptions | None = None,
+    replace: bool = True,
     processes: int | None = None,
     description: str = "Checking",
     input_roots: Mapping[str, Path | None] | None = None,
@@ -90,6 +91,7 @@ def write_raw_dataset(
             returns what the data set says beside its images.
         problems: What was found before any case was read; takes those of the cases.
         options: The command's, which say whether the conversion is split; None does not split it.
+        replace: Whether an old data set of this number and name may be replaced.
         processes: Number of processes; None takes all cores.
         description: Text beside the progress bar of a check.
         input_roots: Folders, by name, under which `conversion.json` lists the input files that lie in them.
@@ -141,7 +143,8 @@ def write_raw_dataset(
             _convert_part(store, cases, convert_case, problems, options, progress=progress, say=say)
             return None
     replacing = target.exists()
-    with atomic_folder(target, rivals=f"{target.name.partition('_')[0]}_*") as folder:  # one data set for each number
+    one_for_each_number = f"{target.name.partition('_')[0]}_*"
+    with atomic_folder(target, rivals=one_for_each_number, replace=replace) as folder:
         for name in ("imagesTr", "labelsTr"):
             (folder / name).mkdir()
         if store is None or options is None:

@@ -26,35 +26,34 @@ _WAIT_STEPS, _WAIT_SECONDS = 40, 0.05
 
 
 @contextmanager
-def atomic_folder(target: Path, rivals: str | None = None) -> Iterator[Path]:
-    """Create a folder that becomes `target`, replacing an old one, when the block ends without an exception.
+def atomic_folder(target: Path, rivals: str | None = None, *, replace: bool = True) -> Iterator[Path]:
+    """Create a folder that becomes `target` when the block ends without an exception.
 
     Args:
         target: The folder. Those above it are created.
         rivals: Pattern of names beside `target` of which only one may exist, or be written at a time; default: its own
             name.
+        replace: Whether an old `target` is replaced; an empty one always is.
 
     Yields:
         An empty folder on the same file system.
 
     Raises:
-        InvalidInputError: Another run writes `target` or a rival of it, or has done so in the meantime.
+        InvalidInputError: Another run writes `target` or a rival of it, or has done so in the meantime; or one of them
+            exists and is not to be replaced.
         OSError: The folder cannot be written; an old `target` stays.
     """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target)
     partial, replaced = (_temporary(kind, target) for kind in ("partial", "replaced"))
-    known = _finished(target, rivals)
+    known = _finished(target, rivals) if replace else set()
     try:
         partial.mkdir()
         _wait_for_others(target, rivals or glob.escape(target.name))
+        _refuse_new(_finished(target, rivals) - known)
         yield partial
-        new = _finished(target, rivals) - known
-        if new:
-            raise InvalidInputError(
-                f"{new.pop()}: was made by another run in the meantime (remedy: remove one, or choose another name)"
-            )
+        _refuse_new(_finished(target, rivals) - known)
         if target.exists():
             target.rename(replaced)
         try:
@@ -146,7 +145,15 @@ def _temporary(kind: str, target: Path) -> Path:
 
 
 def _finished(target: Path, rivals: str | None) -> set[Path]:
-    return {path for path in (target, *(target.parent.glob(rivals) if rivals else ())) if path.exists()}
+    found = {target, *(target.parent.glob(rivals) if rivals else ())}
+    return {path for path in found if path.exists() and not (path.is_dir() and not any(path.iterdir()))}
+
+
+def _refuse_new(made: set[Path]) -> None:
+    if made:
+        raise InvalidInputError(
+            f"{min(made)}: was made by another run in the meantime (remedy: choose another name, or remove it)"
+        )
 
 
 def _wait_for_others(target: Path, rivals: str) -> None:

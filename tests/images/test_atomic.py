@@ -123,3 +123,13 @@ def test_the_one_that_came_first_waits_until_the_other_gives_up(tmp_path: Path, 
     with atomic_folder(target) as folder:
         (folder / "mine").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["cases", "mine"]
+
+
+def test_a_folder_is_replaced_only_where_that_is_wanted(tmp_path: Path):
+    target = tmp_path / "cases"
+    target.mkdir()
+    with atomic_folder(target, replace=False) as folder:  # an empty one is no loss
+        (folder / "first").touch()
+    with pytest.raises(InvalidInputError, match="was made by another run"), atomic_folder(target, replace=False):
+        raise AssertionError("not reached")
+    assert [path.name for path in tmp_path.rglob("*")] == ["cases", "first"]
