@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from command_folder import Demonstration
 
-TRAINER = "nnUNetTrainerSCOREPlus_short"
+TRAINER = "nnUNetTrainerSCORE_short"
 MODEL = f"nnUNet_results/Dataset511_BonePhantoms/{TRAINER}__nnUNetPlans__3d_fullres"
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     demo.step(
         "An nnU-Net data set of images, masks and scores",
         "nnunet_weak_convert_scores --images phantoms/images --masks phantoms/initial_masks "
-        "--scores phantoms/scores.csv --regions proximal=1 shaft=2 distal=3 --prior likelihood -d 511 -n BonePhantoms",
+        "--scores phantoms/scores.csv --regions proximal=1 shaft=2 distal=3 --prior local -d 511 -n BonePhantoms",
     )
     demo.plan("Dataset511_BonePhantoms", "3d_fullres")
     demo.step("Training", f"nnUNetv2_train 511 3d_fullres 0 -tr {TRAINER} -device cpu")
