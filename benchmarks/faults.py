@@ -46,7 +46,7 @@ from nnunet_weak.options import option, parse, read_count
 Kind = Literal["kill", "full", "read-only", "twice"]
 KINDS = get_args(Kind)
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS, ORPHANS_SECONDS = 300, 20
 ROOM = 64 << 20  # of a disk that is not full, bytes
 
 CHECKPOINT = """
@@ -221,6 +221,7 @@ class Ended:
 
     code: int
     text: str
+    problem: str = ""
 
 
 class Bench:
@@ -257,38 +258,43 @@ class Bench:
         while os.path.ismount(self.place):
             run_quietly("umount", self.place)
 
-    def start(self, *before: str, place: Path | None = None) -> subprocess.Popen[str]:
+    def start(self, *before: str, place: Path | None = None) -> subprocess.Popen[bytes]:
         place = place or self.place
         arguments = self.job.arguments.format(inputs=self.work / "inputs", place=place).split()
         processes = ("-np", str(self.job.processes)) if self.job.processes else ()
         temporary = self.work / "tmp"
         temporary.mkdir(exist_ok=True)
-        return subprocess.Popen(
-            [*before, self.programs / f"nnunet_weak_{self.name}", *arguments, *processes],
-            env={**os.environ, **folders_of(place), "TMPDIR": str(temporary)},
-            cwd=temporary,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        log = temporary / "log.txt"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [*before, self.programs / f"nnunet_weak_{self.name}", *arguments, *processes],
+                env={**os.environ, **folders_of(place), "TMPDIR": str(temporary)},
+                cwd=temporary,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        log.rename(temporary / f"{process.pid}.txt")
+        return process
 
-    def wait(self, process: subprocess.Popen[str]) -> Ended:
+    def wait(self, process: subprocess.Popen[bytes]) -> Ended:
         """Wait for a process and its workers, which end by themselves."""
+        problem, log = "", self.work / f"tmp/{process.pid}.txt"
         try:
-            text, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+            process.wait(timeout=TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return Ended(process.wait(), "HANG")
-        deadline = time.monotonic() + 20
-        while session_members(process.pid):
+            problem = "it hangs"
+        deadline = time.monotonic() + ORPHANS_SECONDS
+        while session_members(process.pid) and not problem:
             if time.monotonic() > deadline:
-                os.killpg(process.pid, signal.SIGKILL)
-                return Ended(process.returncode, f"{text}\nPROCESSES LEFT")
+                problem = "workers go on after their parent has ended"
             time.sleep(0.05)
-        return Ended(process.returncode, text)
+        if problem:
+            os.killpg(process.pid, signal.SIGKILL)
+        ended = Ended(process.wait(), log.read_text(errors="replace"), problem)
+        log.unlink()
+        return ended
 
     def run(self, *before: str) -> Ended:
         return self.wait(self.start(*before))
@@ -310,6 +316,8 @@ class Bench:
         """Run the command undisturbed where it was disturbed; what is wrong with the result."""
         complete = self.content() == self.expected
         ended = self.run()
+        if ended.problem:
+            return ended.problem
         if ended.code and not (complete and self.job.again and ended.code == 2):
             return f"the same command again ended with {ended.code}: {last_line(ended.text)}"
         return difference(self.content(), self.expected)
@@ -366,8 +374,8 @@ def kill_and_repeat(bench: Bench, seconds: float) -> tuple[str, str]:
         seconds *= 0.75  # it ended before, as the computer was busier when the undisturbed run was timed
     found = bench.content()
     state = "complete" if found == bench.expected else "nothing yet" if found == bench.before else "half-way"
-    if "PROCESSES LEFT" in ended.text:
-        return "workers go on after their parent was killed", state
+    if ended.problem:
+        return ended.problem, state
     return bench.check_again(), state if ended.code == -signal.SIGKILL else "ended before"
 
 

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -152,6 +153,15 @@ def _counted(function: Callable[[Task], Result], task: Task, bar: tqdm) -> Resul
 def _start_worker(log_level: int) -> None:
     # Ctrl-C reaches all processes of a terminal at once; the first one alone answers it and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(format="%(levelname)s %(message)s")
     logging.getLogger("nnunet_weak").setLevel(log_level)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _end_with_parent() -> None:
+    """End this worker if its parent is killed: it would wait for work for ever, as it holds both ends of the queue."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,49 @@
+"""Processes that end with the one that started them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+from nnunet_weak.parallel import run_tasks
+
+def work(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(0.3)
+
+if __name__ == "__main__":
+    run_tasks(work, [sys.argv[1]] * 100, processes=2, description="working", progress=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "workers").mkdir()
+    with subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "workers"]) as parent:
+        while len(os.listdir(tmp_path / "workers")) < 2:
+            assert parent.poll() is None
+            time.sleep(0.05)
+        parent.kill()
+    workers = [int(name) for name in os.listdir(tmp_path / "workers")]
+    deadline = time.monotonic() + 30
+    while any(map(is_running, workers)):
+        assert time.monotonic() < deadline, "they wait for work for ever"
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
