@@ -165,7 +165,7 @@ ANNOTATIONS = {
     "masks": Annotation("initial masks as labels", masks),
     "scores": Annotation("initial masks and scores", scores("posterior", mm_per_point=0.5), from_masks=True),
     "scores_likelihood": Annotation(
-        "the same, with another prior", scores("likelihood", mm_per_point=0.5), from_masks=True
+        "initial masks, likelihood prior", scores("likelihood", mm_per_point=0.5), from_masks=True
     ),
     "coarse": Annotation("rough drawings and negatives of one annotator", drawings(ANNA, NOT_ANNA)),
     "coarse_walker": Annotation(

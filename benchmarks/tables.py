@@ -2,7 +2,7 @@
 
     python -m benchmarks.tables --results benchmarks/results --baseline full-Stock
 
-Seeds of a row are averaged case by case. p: Wilcoxon's signed-rank test of Dice against the baseline over patients, the
+Seeds of a row are averaged case by case; of Dice the standard deviation of the seeds' means is given. p: Wilcoxon's signed-rank test of Dice against the baseline over patients, the
 smallest over labels after Holm's correction.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.data import patient_of
 from nnunet_weak.evaluation.paired_tests import compare
 from nnunet_weak.options import option, parse
 
-METRICS = {"dice": ("Dice", 3), "hd95_mm": ("HD95 (mm)", 1), "assd_mm": ("ASSD (mm)", 2)}
+METRICS = {"dice": ("Dice", 3), "hd95_mm": ("HD95 (mm)", 1), "assd_mm": ("ASSD (mm)", 2), "nsd": ("NSD", 3)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ def print_tables(results: Iterable[Mapping[str, Any]], baseline: str = "") -> No
 
 def table(results: list[Mapping[str, Any]], baseline: str = "") -> str:
     """One row for each annotation and trainer: Dice of each label, means of the metrics, p."""
-    titles, seeds, parts = {}, {}, []
+    titles, dice_of_seeds, parts = {}, {}, []
     for result in results:
         row = result["row"]
         method = f"{row['annotation']}-{row['trainer']}"
         titles[method] = result["annotation"], row["trainer"] or "none"
-        seeds[method] = seeds.get(method, 0) + 1
         parts.append(pd.DataFrame(result["metrics"]).assign(method=method))
+        dice_of_seeds.setdefault(method, []).append(parts[-1].groupby("label")["dice"].mean().mean())
     baseline = baseline if baseline in titles else ""
     columns = list(METRICS)
     frame = pd.concat(parts).groupby(["method", "case", "label"], sort=False)[columns].mean().reset_index()
@@ -57,8 +57,12 @@ def table(results: list[Mapping[str, Any]], baseline: str = "") -> str:
     for method, title in titles.items():
         own = frame[frame["method"] == method]
         means = own.groupby("label")[columns].mean()
-        cells = [*title, str(seeds[method]), *(f"{means['dice'][label]:.3f}" for label in shown)]
-        cells += [f"{means[key].mean():.{digits}f}" for key, (_, digits) in METRICS.items()]
+        seeds = dice_of_seeds[method]
+        cells = [*title, str(len(seeds)), *(f"{means['dice'][label]:.3f}" for label in shown)]
+        measured = {key: f"{means[key].mean():.{digits}f}" for key, (_, digits) in METRICS.items()}
+        if len(seeds) > 1:
+            measured["dice"] += f" (SD {pd.Series(seeds).std():.3f})"
+        cells += measured.values()
         if baseline:
             tested = compare(frame, method, baseline, "dice", patients) if method != baseline else None
             cells.append("" if tested is None else f"{tested['p_holm'].min():.2g}")
