@@ -2,8 +2,9 @@
 
     python -m benchmarks.tables --results benchmarks/results --baseline full-Stock
 
-Seeds of a row are averaged case by case; of Dice the standard deviation of the seeds' means is given. p: Wilcoxon's signed-rank test of Dice against the baseline over patients, the
-smallest over labels after Holm's correction.
+Seeds of a row are averaged case by case; of Dice the standard deviation of the seeds' means is given.
+p: Wilcoxon's signed-rank test of Dice against the baseline over patients, the smallest over labels after Holm's
+correction.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ Look at the table it prints, then run it again without --dry-run, and go on with
   nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE
 
 Qualities run from 0 (unusable) to 5 (excellent); errors are under, over, both or none. Regions that have no score keep
-their mask.
+their mask. Without any score, leave --scores out, take --prior likelihood and train nnUNetTrainerSCOREPlus.
 """
 
 

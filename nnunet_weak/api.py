@@ -29,7 +29,7 @@ def convert_scores(
     *,
     images: PathLike,
     masks: PathLike,
-    scores: PathLike,
+    scores: PathLike | None,
     regions: Values,
     dataset_id: int,
     name: str,
@@ -41,7 +41,8 @@ def convert_scores(
     Args:
         images: Folder of images, a file for each case, `CASE_0000` for channels, or a folder for each case.
         masks: Folder of initial masks: label maps, or folders of binary files.
-        scores: CSV, TSV, XLSX or JSON of qualities from 0 (unusable) to 5 (excellent) and error types.
+        scores: CSV, TSV, XLSX or JSON of qualities from 0 (unusable) to 5 (excellent) and error types; None without
+            scores, for SCOREPlus.
         regions: Regions in the order of their labels, each with its labels or files in the masks.
         dataset_id: Number of the data set.
         name: Name of the data set.

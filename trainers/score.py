@@ -15,6 +15,8 @@ import torch
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
+from nnunet_weak.dataset.annotations import WeakAnnotations
+from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.losses.score import RegionTargets, ScoreOptions, score_loss
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 from nnunet_weak.transforms.channel_stash import RestoreChannels, StashChannels
@@ -43,6 +45,15 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
     enable_deep_supervision = False
     # nnU-Net's oversampling counts samples of a batch and never draws foreground in a batch of one.
     probabilistic_oversampling = True
+
+    def _read_annotations(self, plans: dict, configuration: str, dataset_json: dict) -> WeakAnnotations:
+        annotations = super()._read_annotations(plans, configuration, dataset_json)
+        if not any(case.scores or case.fully_annotated for case in annotations.cases.values()):
+            raise InvalidInputError(
+                f"{plans['dataset_name']}: no case has a score, so {type(self).__name__} would learn to keep every "
+                "mask (remedy: convert with --scores, or train nnUNetTrainerSCOREPlus, which needs none)"
+            )
+        return annotations
 
     def _set_batch_size_and_oversample(self) -> None:
         self.batch_size = 1  # the paper's; one per GPU

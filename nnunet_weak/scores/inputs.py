@@ -27,7 +27,7 @@ class ScoreInputs:
 
     Attributes:
         cases: The cases that have images, an initial mask and, for the prior kind `file`, a boundary prior.
-        table: The scores; None if the table could not be read.
+        table: The scores; None without a table, and if it could not be read.
         patients: Patient by case, where a table of patients was given.
         left_out: Cases that were left out, with the reason.
     """
@@ -70,7 +70,7 @@ def gather_inputs(options: ScoreConversion, problems: Problems) -> ScoreInputs:
                 problems.add(f"{options.prior_folder}, case '{case}'", "no boundary prior", f"add it, {_ALLOW_MISSING}")
     names = [case for case in images if case not in left_out]
     references = _find_references(options, names, list(images), problems)
-    table = problems.attempt(read_scores, options, list(images))
+    table = problems.attempt(read_scores, options, list(images)) if options.scores is not None else None
     if table is not None and images and not options.allow_missing:
         for name in table.unmatched:
             if name.kind == "case":

@@ -62,10 +62,12 @@ class ScoreConversion(ConversionOptions):
         help="initial masks: a label map CASE.nii.gz, or a folder CASE with a binary file for each structure "
         "(TotalSegmentator)",
     )
-    scores: Path = option(
+    scores: Path | None = option(
+        default=None,
         group=WHAT,
         metavar="FILE",
-        help="CSV, TSV, XLSX or JSON, one row for each case and region or one for each case",
+        help="CSV, TSV, XLSX or JSON, one row for each case and region or one for each case (default: no scores, for "
+        "nnUNetTrainerSCOREPlus, which needs none)",
     )
     regions: tuple[RegionSource, ...] = option(
         group=WHAT,

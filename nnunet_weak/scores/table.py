@@ -64,6 +64,7 @@ def read_scores(options: ScoreConversion, cases: Sequence[str]) -> ScoreTable:
         InvalidInputError: Everything that is wrong with the table, in one list.
     """
     path, regions = options.scores, options.region_names
+    assert path is not None
     grid = read_grid(path, partial(count_recognised, options), options.sheet)
     source = f"{path.name}{f' [{grid.sheet}]' if grid.sheet else ''}"
     columns = find_columns(options, grid.header, source)

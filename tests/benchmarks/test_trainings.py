@@ -67,11 +67,11 @@ def test_every_row_names_what_there_is(row: Row):
 
 def test_seeds_are_averaged_and_tested_against_the_baseline():
     def result(trainer: str, seed: int, dice: float) -> dict:
-        values = {"label": "LV", "hd95_mm": 2.0, "assd_mm": 1.0}
+        values = {"label": "LV", "hd95_mm": 2.0, "assd_mm": 1.0, "nsd": 0.5}
         metrics = [{"case": f"patient{n:03}", "dice": dice - n / 1000, **values} for n in range(6)]
         row = {"data": "acdc", "annotation": "full", "trainer": trainer, "seed": seed}
         return {"row": row, "annotation": "all labels", "metrics": metrics}
 
     lines = table([result("A", 0, 0.7), result("A", 1, 0.9), result("B", 0, 0.6)], "full-A").splitlines()
-    assert lines[2] == "| all labels | A | 2 | 0.797 | 2.0 | 1.00 |  |"
-    assert lines[3] == "| all labels | B | 1 | 0.598 | 2.0 | 1.00 | 0.031 |"
+    assert lines[2] == "| all labels | A | 2 | 0.797 (SD 0.141) | 2.0 | 1.00 | 0.500 |  |"
+    assert lines[3] == "| all labels | B | 1 | 0.598 | 2.0 | 1.00 | 0.500 | 0.031 |"

@@ -11,6 +11,7 @@ from score_study import SHAPE, ScoreStudy
 
 from nnunet_weak.dataset.annotations import ErrorType, RegionScore, WeakAnnotations
 from nnunet_weak.dataset.channel_names import channel_names_from
+from nnunet_weak.dataset_conversion.scores import main
 from nnunet_weak.errors import Problems
 from nnunet_weak.scores.cases import CheckedCase
 from nnunet_weak.scores.report import common_left_right_axis, memory_report
@@ -42,6 +43,15 @@ def test_channels_labels_and_scores(study: ScoreStudy):
     assert set(record["input_files"]) == {"scores.csv"} | {
         f"{kind}/case_{number}.nii.gz" for kind in ("images", "masks") for number in range(3)
     }
+
+
+def test_masks_alone_make_a_data_set(study: ScoreStudy):
+    arguments = ["--images", "images", "--masks", "masks", "--regions", "head=1", "shaft=2", "--prior", "likelihood"]
+    assert main([*arguments, "--largest-component", "shaft", "-d", "511", "-n", "Bones", "-np", "1"]) == 0
+    block = WeakAnnotations.read(study.dataset)
+    assert {name: dict(case.scores) for name, case in block.cases.items()} == {f"case_{n}": {} for n in range(3)}
+    assert block.prior is not None and block.prior.kind == "likelihood" and block.largest_component == ("shaft",)
+    np.testing.assert_array_equal(study.voxels("labelsTr/case_1.nii.gz"), sitk.GetArrayFromImage(study.mask()))
 
 
 def test_nnunet_accepts_the_data_set(

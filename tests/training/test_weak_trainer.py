@@ -260,6 +260,17 @@ def test_what_cannot_work_says_so(trainer_factory, score_dataset, workplace):
     next(iter(case["scores"].values()))["quality"] = 0.5
     with pytest.raises(InvalidInputError, match="stale annotation.*nnUNetv2_plan_and_preprocess"):
         trainer_factory(nnUNetTrainerSCORE, score_dataset, dataset_json=stale)
+    unscored = copy.deepcopy(content)
+    for case in unscored["nnunet_weak"]["cases"].values():
+        case.clear()
+    raw = workplace.root / "nnUNet_raw" / score_dataset / "dataset.json"
+    original = raw.read_text()
+    raw.write_text(json.dumps(unscored))
+    try:
+        with pytest.raises(InvalidInputError, match="no case has a score.*nnUNetTrainerSCOREPlus"):
+            trainer_factory(nnUNetTrainerSCORE, score_dataset, dataset_json=unscored)
+    finally:
+        raw.write_text(original)
     with pytest.raises(InvalidInputError, match="nnunet_weak_convert"):
         trainer_factory(
             nnUNetTrainerSCORE,
