@@ -8,6 +8,7 @@ All problems are collected; nothing is written here.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ ONLY_CLASS = "object"
 """Name of the class where there is one and nobody names it."""
 
 _NUMBERED = re.compile(r"(.*?)[-_#]?(\d+)")
+_LONGEST_FILE_NAME = 200
+"""Bytes; file systems take 255, of which a temporary name needs some."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,8 @@ def _with_classes(
 
 
 def _check_mesh_names(cases: Sequence[PointCase], problems: Problems) -> None:
-    """Refuse objects whose meshes would be one file, on a file system that does not tell letter cases apart too."""
+    """Refuse objects whose meshes would be one file, on a file system that does not tell letter cases apart too, or
+    would have a name that is too long."""
     owners: dict[str, str] = {}
     for case in cases:
         for one in case.objects:
@@ -208,6 +212,9 @@ def _check_mesh_names(cases: Sequence[PointCase], problems: Problems) -> None:
             other = owners.setdefault(file.casefold(), owner)
             if other != owner:
                 problems.add(owner, f"has the same mesh file as {other}, {file}", "rename one of these objects")
+            elif len(os.fsencode(file)) > _LONGEST_FILE_NAME:
+                what = f"{case.name}, object {one.title[:40]}..."
+                problems.add(what, "the name of its mesh file would be too long", "give the object a shorter name")
 
 
 def _after_case(stem: str, case: str) -> str | None:

@@ -62,11 +62,17 @@ def bad_mesh_name(study: PointStudy) -> str:
     return "case_0, liver#a-b: has the same mesh file as case_0, liver#a/b, case_0_liver-a-b.ply"
 
 
+def bad_long_name(study: PointStudy) -> str:
+    objects = [ObjectPoints(sphere_points(CENTRES["liver"]), "liver", "y" * 200)]
+    write_points(study.folder / "points" / "case_0.csv", PointSet(tuple(objects)))
+    return "the name of its mesh file would be too long"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         bad_voxel_indices, bad_ras, bad_plane, bad_few, bad_unknown_class, bad_name, bad_no_points, bad_file,
-        bad_mesh_name,
+        bad_mesh_name, bad_long_name,
     ],
 )  # fmt: skip
 def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, capsys):
