@@ -7,9 +7,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -121,7 +122,8 @@ def _run_in_processes(
         initargs=(logging.getLogger("nnunet_weak").getEffectiveLevel(),),
     )
     try:
-        futures: list[Future[Result]] = [executor.submit(function, task) for task in tasks]
+        with _interrupts_held_back():  # submitting starts the processes
+            futures: list[Future[Result]] = [executor.submit(function, task) for task in tasks]
         for future in futures:
             future.add_done_callback(lambda done: None if done.cancelled() else bar.update())
         wait(futures, return_when=FIRST_EXCEPTION)
@@ -144,6 +146,22 @@ def _run_in_processes(
     return results
 
 
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold back the signals of a terminal; processes that are started meanwhile do not get them at all.
+
+    A new process would answer Ctrl-C, which reaches all processes of a terminal at once, with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _counted(function: Callable[[Task], Result], task: Task, bar: tqdm) -> Result:
     result = function(task)
     bar.update()
@@ -151,7 +169,7 @@ def _counted(function: Callable[[Task], Result], task: Task, bar: tqdm) -> Resul
 
 
 def _start_worker(log_level: int) -> None:
-    # Ctrl-C reaches all processes of a terminal at once; the first one alone answers it and ends the others.
+    # The first process alone answers Ctrl-C and ends the others; where signals cannot be held back, these ignore it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(format="%(levelname)s %(message)s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +40,25 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path):
     while any(map(is_running, workers)):
         assert time.monotonic() < deadline, "they wait for work for ever"
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6])
+def test_processes_that_start_do_not_answer_ctrl_c(seconds: float, tmp_path: Path):
+    (tmp_path / "workers").mkdir()
+    program = PROGRAM.replace("    run_tasks", "    print(flush=True)\n    run_tasks")
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, tmp_path / "program.py", tmp_path / "workers"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as parent:
+        assert parent.stdout is not None and parent.stdout.readline()
+        time.sleep(seconds)
+        os.killpg(parent.pid, signal.SIGINT)  # as a terminal does
+        _, errors = parent.communicate(timeout=60)
+    assert errors.count("Traceback") == errors.count("\nKeyboardInterrupt") == 1, (
+        errors
+    )  # the parent's, which has no answer
 
 
 def is_running(pid: int) -> bool:
