@@ -28,6 +28,17 @@ def default_processes() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def progress_bar(total: int, description: str, *, shown: bool = True) -> tqdm:
+    """A bar of cases, which a signal at any moment cannot keep from ending.
+
+    tqdm's own lock is shared between processes and with a thread that watches slow bars: a signal that stops the main
+    thread while it takes that lock has left the two waiting for each other for ever.
+    """
+    tqdm.monitor_interval = 0
+    tqdm.set_lock(threading.RLock())
+    return tqdm(total=total, desc=description, unit="case", miniters=1, disable=not shown or not total)
+
+
 def run_tasks(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
@@ -57,7 +68,7 @@ def run_tasks(
     """
     waiting = list(tasks)
     processes = min(processes or default_processes(), len(waiting))
-    with tqdm(total=len(waiting), desc=description, disable=not progress or not waiting, unit="case") as bar:
+    with progress_bar(len(waiting), description, shown=progress) as bar:
         if processes <= 1:
             return [_counted(function, task, bar) for task in waiting]
         return _run_in_processes(function, waiting, processes, bar)

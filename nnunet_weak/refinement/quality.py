@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
-from tqdm import tqdm
 
 from nnunet_weak import __version__
 from nnunet_weak.dataset.case_record import NOT_MADE_BEFORE, CaseRecord
@@ -26,6 +25,7 @@ from nnunet_weak.evaluation.figures import slice_png
 from nnunet_weak.images.atomic import scratch_folder
 from nnunet_weak.images.integrity import fingerprint
 from nnunet_weak.images.json_files import load_json
+from nnunet_weak.parallel import progress_bar
 from nnunet_weak.refinement.network import PreparedCase, RefinementNetwork
 from nnunet_weak.refinement.pipeline import run_pipeline
 from nnunet_weak.refinement.quality_features import region_features
@@ -86,7 +86,7 @@ def measure_cases(
     }
     problems = Problems()
     measured: list[bool] = []
-    with tqdm(total=len(cases), desc="Measuring", unit="case", disable=not progress or not cases) as bar:
+    with progress_bar(len(cases), "Measuring", shown=progress) as bar:
 
         def prepare(case: ScoreCase) -> _Pending | None:
             record = _record_of(network, case, folder, recorded)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nnunet_weak import __version__
 from nnunet_weak.dataset.case_record import NOT_MADE_BEFORE, CaseRecord
@@ -24,6 +23,7 @@ from nnunet_weak.dataset.convert import files_in
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_file, scratch_folder
 from nnunet_weak.images.integrity import fingerprint
+from nnunet_weak.parallel import progress_bar
 from nnunet_weak.refinement.network import PreparedCase, RefinementNetwork
 from nnunet_weak.refinement.pipeline import run_pipeline
 from nnunet_weak.refinement.plausibility import Bounds, RegionChange, keep_empty_regions, measure_changes
@@ -107,7 +107,7 @@ def refine_cases(
     }
     problems = Problems()
     outcomes: list[str] = []
-    with tqdm(total=len(cases), desc="Refining", unit="case", disable=not progress or not cases) as bar:
+    with progress_bar(len(cases), "Refining", shown=progress) as bar:
 
         def prepare(case: ScoreCase) -> _Pending | None:
             record = record_of_case(network, case, output, recorded)
