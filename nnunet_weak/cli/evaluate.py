@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nnunet_weak import __version__
     from nnunet_weak.evaluation.folders import evaluate_folders
     from nnunet_weak.evaluation.paired_tests import compare, comparison_table
-    from nnunet_weak.evaluation.record import Evaluation, write_text
+    from nnunet_weak.evaluation.record import Evaluation, write_texts
     from nnunet_weak.evaluation.summary import summarise, summary_table
 
     patients = _read_patients(options) if options.patients else None
@@ -189,12 +189,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{options.method} minus baseline, {'patients' if patients else 'cases'} as pairs\n")
         print(printable(comparison_table(comparisons).to_string(index=False)))
     if options.output is not None:
+        contents = {"evaluation.csv": found.csv(), "evaluation.json": found.json()}
         if options.report:
             from nnunet_weak.evaluation.report import report_html
 
-            write_text(options.output / "evaluation.html", report_html(found, options.images))
-        found.write_csv(options.output / "evaluation.csv")
-        found.write_json(options.output / "evaluation.json")
+            contents["evaluation.html"] = report_html(found, options.images)
+        write_texts(options.output, contents)
         print(f"\nWritten to {options.output}")
     return 0
 

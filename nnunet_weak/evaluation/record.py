@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,11 @@ class Evaluation:
         """Definition of every figure by its title."""
         return definitions(f"{self.settings['nsd_tolerance_mm']:g} mm")
 
-    def write_csv(self, path: Path) -> None:
+    def csv(self) -> str:
         """One row for each case, label and method."""
-        write_text(path, csv_text(COLUMNS, self.cases[COLUMNS].itertuples(index=False)))
+        return csv_text(COLUMNS, self.cases[COLUMNS].itertuples(index=False))
 
-    def write_json(self, path: Path) -> None:
+    def json(self) -> str:
         """Settings, definitions, summary, tests and cases in one file; `null` where a value is not defined."""
         content = {
             "settings": self.settings,
@@ -53,14 +54,16 @@ class Evaluation:
             "comparisons": _records(self.comparisons),
             "cases": _records(self.cases[COLUMNS]),
         }
-        write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all; its folder is created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+def write_texts(folder: Path, contents: Mapping[str, str]) -> None:
+    """Write files of a folder, all of them or none; the folder is created."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        for name, text in contents.items():
+            partial = files.enter_context(atomic_file(folder / name))
+            partial.write_text(text, encoding="utf-8", newline="")
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

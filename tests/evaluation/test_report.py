@@ -8,7 +8,7 @@ from nnunet_weak.evaluation.figures import slice_png
 from nnunet_weak.evaluation.folders import evaluate_folders
 from nnunet_weak.evaluation.labels import LabelScheme
 from nnunet_weak.evaluation.paired_tests import compare
-from nnunet_weak.evaluation.record import Evaluation
+from nnunet_weak.evaluation.record import Evaluation, write_texts
 from nnunet_weak.evaluation.report import report_html
 from nnunet_weak.evaluation.summary import summarise
 
@@ -55,3 +55,12 @@ def test_slice_shows_where_the_masks_differ_most():
     assert png != slice_png(image_of([]), reference, reference, (1,))
     with pytest.raises(InvalidInputError, match="grid"):
         slice_png(image_of([], size=(12, 20, 7)), reference, prediction, (1,))
+
+
+def test_the_files_of_an_evaluation_are_written_all_or_not_at_all(tmp_path):
+    write_texts(tmp_path, {"a.csv": "old"})
+    with pytest.raises(UnicodeEncodeError):
+        write_texts(tmp_path, {"a.csv": "new", "b.json": "new", "c.html": "\udcff"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.csv": "old"}
+    write_texts(tmp_path, {"a.csv": "new", "b.json": "new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.csv": "new", "b.json": "new"}
