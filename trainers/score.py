@@ -19,7 +19,7 @@ from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.losses.score import RegionTargets, ScoreOptions, score_loss
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
-from nnunet_weak.transforms.channel_stash import RestoreChannels, StashChannels
+from nnunet_weak.transforms.channel_stash import with_channels_stashed
 from nnunet_weak.transforms.mask_morphology import morphological_augmentation
 from nnunet_weak.transforms.soft_masks import hard_masks
 
@@ -75,10 +75,7 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:  # type: ignore[override]
         """Stock transforms, whose intensity part does not see the mask and prior channels."""
-        stock = super().get_training_transforms(*args, **kwargs)
-        return ComposeTransforms(
-            [StashChannels(self.annotations.channels.images), *stock.transforms, RestoreChannels()]
-        )
+        return with_channels_stashed(super().get_training_transforms(*args, **kwargs), self.annotations.channels.images)
 
     def prepare_batch(self, batch: WeakBatch, training: bool) -> WeakBatch:
         """Read the masks from their channels, look up the scores, and degrade both when training."""

@@ -12,7 +12,7 @@ from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.networks.prior_fusion import PriorFusedNetwork
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
-from nnunet_weak.transforms.channel_stash import RestoreChannels, StashChannels
+from nnunet_weak.transforms.channel_stash import with_channels_stashed
 
 
 class nnUNetTrainerSCOREPlus(nnUNetTrainerWeak):
@@ -66,5 +66,4 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerWeak):
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Stock transforms, whose intensity part does not see the mask and prior channels."""
-        stock = super().get_training_transforms(*args, **kwargs)
-        return type(stock)([StashChannels(self.annotations.channels.images), *stock.transforms, RestoreChannels()])
+        return with_channels_stashed(super().get_training_transforms(*args, **kwargs), self.annotations.channels.images)

@@ -55,12 +55,6 @@ class PriorFusedNetwork(nn.Module):
         evidence = torch.logit(x[:, -1:].to(output.dtype), SMALLEST_PROBABILITY) * self.weight
         return torch.cat([output[:, :1], output[:, 1:] + evidence], dim=1)
 
-    def compute_conv_feature_map_size(self, input_size: Any) -> Any:
-        """As the stock network, for nnU-Net's estimate of memory."""
-        return self.encoder.compute_conv_feature_map_size(input_size) + self.decoder.compute_conv_feature_map_size(
-            input_size
-        )
-
 
 def fuse_probabilities(probabilities: np.ndarray, prior: np.ndarray, weight: float) -> np.ndarray:
     """The same on the grid of the image, where P is as sharp as it was made; resampling to a network's grid blurs it.

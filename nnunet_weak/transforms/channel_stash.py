@@ -6,6 +6,8 @@ with the image (interpolated linearly, zero outside, also in dummy 2d) and no in
 
     ComposeTransforms([StashChannels(first_channel=1), *stock_transforms, RestoreChannels()])
 
+which is what `with_channels_stashed` makes of stock transforms.
+
 Axis order ``(C, D, H, W)``, or ``(C, H, W)`` in 2d.
 """
 
@@ -15,6 +17,12 @@ from typing import Any
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+
+
+def with_channels_stashed(stock: ComposeTransforms, first_channel: int) -> ComposeTransforms:
+    """The same transforms, whose intensity part does not see the channels from ``first_channel`` on."""
+    return ComposeTransforms([StashChannels(first_channel), *stock.transforms, RestoreChannels()])
 
 
 class StashChannels(BasicTransform):
