@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -146,9 +145,7 @@ def _prepare_case(options: Preparation, network: ScoreNetwork, case: ScoreCase) 
             raise
         if not options.overwrite and not record.path.is_file():
             _check_unrecorded(record.outputs, folder)
-        record.write(inputs, folder)
-        for path in record.outputs:
-            os.replace(folder / path.name, path)
+        record.put_in_place(inputs, folder)
     return reason
 
 

@@ -13,6 +13,7 @@ shared disk. It holds the settings, and size and SHA-256 of every input and outp
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,13 +72,14 @@ class CaseRecord:
         """Names and fingerprints of the inputs, to be taken before these are read."""
         return [{"name": path.name, **fingerprint(path)} for path in self.inputs]
 
-    def write(self, inputs: Sequence[Mapping[str, Any]], folder: Path) -> None:
-        """Write the record.
+    def put_in_place(self, inputs: Sequence[Mapping[str, Any]], folder: Path) -> None:
+        """Write the record, then move the outputs to their places.
+
+        A run that is killed in between leaves files that do not match the record, and are made again.
 
         Args:
             inputs: From `describe_inputs`.
-            folder: Where the outputs lie until they take their places, which they do after the record was written: a
-                run that is killed in between leaves files that do not match it, and are made again.
+            folder: Where the outputs lie, on the same file system.
         """
         content = {
             "settings": self.settings,
@@ -87,6 +89,8 @@ class CaseRecord:
         self.path.parent.mkdir(exist_ok=True)
         with atomic_file(self.path) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        for path in self.outputs:
+            os.replace(folder / path.name, path)
 
     def remove_outputs(self) -> list[Path]:
         """Remove the outputs and their record, if there is a record; returns what was removed."""

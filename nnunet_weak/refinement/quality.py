@@ -8,26 +8,19 @@ OUT_cases/records/CASE.json  what they were made from (see `dataset.case_record`
 from __future__ import annotations
 
 import json
-import logging
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 
-from nnunet_weak import __version__
-from nnunet_weak.dataset.case_record import NOT_MADE_BEFORE, CaseRecord
-from nnunet_weak.dataset.convert import files_in
-from nnunet_weak.errors import InvalidInputError, Problems
+from nnunet_weak.errors import Problems
 from nnunet_weak.evaluation.figures import slice_png
 from nnunet_weak.images.atomic import scratch_folder
-from nnunet_weak.images.integrity import fingerprint
 from nnunet_weak.images.json_files import load_json
-from nnunet_weak.parallel import progress_bar
-from nnunet_weak.refinement.network import PreparedCase, RefinementNetwork
-from nnunet_weak.refinement.pipeline import run_pipeline
+from nnunet_weak.refinement.cases import Layout, PendingCase, predict_cases
+from nnunet_weak.refinement.network import RefinementNetwork
 from nnunet_weak.refinement.quality_features import region_features
 from nnunet_weak.scores.cases import ScoreCase
 from nnunet_weak.scores.inference import OtherLabels
@@ -35,8 +28,6 @@ from nnunet_weak.scores.inference import OtherLabels
 if TYPE_CHECKING:
     import numpy as np
     import torch
-
-logger = logging.getLogger(__name__)
 
 _RECORDS = "records"
 
@@ -75,53 +66,32 @@ def measure_cases(
     Raises:
         InvalidInputError: Everything that is wrong with any case, in one list; the others are measured.
     """
-    (folder / _RECORDS).mkdir(parents=True, exist_ok=True)
-    recorded = {
-        "version": __version__,
-        "model": [fingerprint(path) for path in network.checkpoints],
-        **network.network.block_settings(),
-        "regions": [asdict(region) for region in network.network.regions],
-        "other_labels": other_labels,
-        **settings,
-    }
+    regions = network.network.annotations.channels.masks
+
+    def outputs(name: str) -> list[Path]:
+        numbers = range(1, len(regions) + 1)
+        return [folder / f"{name}.json", *(picture_path(folder, name, number) for number in numbers)]
+
     problems = Problems()
-    measured: list[bool] = []
-    with progress_bar(len(cases), "Measuring", shown=progress) as bar:
+    measured: list[str] = []
 
-        def prepare(case: ScoreCase) -> _Pending | None:
-            record = _record_of(network, case, folder, recorded)
-            try:
-                reason = record.difference()
-                if reason is None:
-                    measured.append(False)
-                    bar.update()
-                    return None
-                if reason != NOT_MADE_BEFORE:
-                    logger.warning("%s is measured again: %s", case.name, reason)
-                inputs = record.describe_inputs()
-                with scratch_folder(folder / f"{case.name}-channels") as scratch:
-                    prepared = network.prepare(case, scratch, other_labels=other_labels, keep_image=True)
-                return _Pending(record, inputs, prepared)
-            except InvalidInputError as error:
-                problems.extend(error, case=case.name)
-                bar.update()
-                return None
+    def finish(pending: PendingCase, logits: torch.Tensor) -> None:
+        _finish(network, pending, logits)
+        measured.append(pending.name)
 
-        def finish(pending: _Pending, logits: torch.Tensor) -> None:
-            _finish(network, pending, logits)
-            measured.append(True)
-            bar.update()
-
-        run_pipeline(
-            cases.values(),
-            prepare,
-            lambda pending: network.predict(pending.case),
-            finish,
-            overlapping=network.device.type != "cpu",
-        )
-    new = sum(measured)
-    problems.raise_if_any(f"{new} cases were measured, {len(measured) - new} were before")
-    return new, len(measured) - new
+    before = predict_cases(
+        network,
+        cases,
+        Layout(folder / _RECORDS, outputs, {"other_labels": other_labels, **settings}),
+        finish,
+        problems,
+        description="Measuring",
+        other_labels=other_labels,
+        keep_image=True,
+        progress=progress,
+    )
+    problems.raise_if_any(f"{len(measured)} cases were measured, {before} were before")
+    return len(measured), before
 
 
 def read_measured(cases: Sequence[str], regions: Sequence[str], folder: Path) -> list[MeasuredRegion]:
@@ -152,25 +122,7 @@ def picture_path(folder: Path, case: str, number: int) -> Path:
     return folder / f"{case}-{number}.png"
 
 
-@dataclass(frozen=True, eq=False)
-class _Pending:
-    record: CaseRecord
-    inputs: list[dict[str, Any]]
-    case: PreparedCase
-
-
-def _record_of(network: RefinementNetwork, case: ScoreCase, folder: Path, settings: Mapping[str, Any]) -> CaseRecord:
-    regions = network.network.annotations.channels.masks
-    pictures = [picture_path(folder, case.name, number) for number in range(1, len(regions) + 1)]
-    return CaseRecord(
-        folder / _RECORDS / f"{case.name}.json",
-        settings,
-        files_in([*case.images, case.mask, case.prior_file]),
-        [folder / f"{case.name}.json", *pictures],
-    )
-
-
-def _finish(network: RefinementNetwork, pending: _Pending, logits: torch.Tensor) -> None:
+def _finish(network: RefinementNetwork, pending: PendingCase, logits: torch.Tensor) -> None:
     case, record = pending.case, pending.record
     refined, probabilities = network.segment_with_probabilities(case, logits)
     spacing = [float(step) for step in case.properties["spacing"]]
@@ -184,9 +136,7 @@ def _finish(network: RefinementNetwork, pending: _Pending, logits: torch.Tensor)
             rows[region] = known
             (folder / record.outputs[number].name).write_bytes(slice_png(image, after, before, [number]))
         (folder / record.outputs[0].name).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        record.write(pending.inputs, folder)
-        for path in record.outputs:
-            os.replace(folder / path.name, path)
+        record.put_in_place(pending.inputs, folder)
 
 
 def _finite(value: float) -> float | None:

@@ -8,8 +8,6 @@ OUT/refinement.csv           all cases, merged
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,15 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunet_weak import __version__
-from nnunet_weak.dataset.case_record import NOT_MADE_BEFORE, CaseRecord
-from nnunet_weak.dataset.convert import files_in
+from nnunet_weak.dataset.case_record import CaseRecord
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_file, scratch_folder
-from nnunet_weak.images.integrity import fingerprint
-from nnunet_weak.parallel import progress_bar
-from nnunet_weak.refinement.network import PreparedCase, RefinementNetwork
-from nnunet_weak.refinement.pipeline import run_pipeline
+from nnunet_weak.refinement.cases import Layout, PendingCase, predict_cases
+from nnunet_weak.refinement.network import RefinementNetwork
 from nnunet_weak.refinement.plausibility import Bounds, RegionChange, keep_empty_regions, measure_changes
 from nnunet_weak.scores.cases import ScoreCase
 from nnunet_weak.scores.inference import OtherLabels
@@ -33,8 +27,6 @@ from nnunet_weak.tables import csv_text
 
 if TYPE_CHECKING:
     import torch
-
-logger = logging.getLogger(__name__)
 
 RECORDS = "refinement"
 TABLE = "refinement.csv"
@@ -96,56 +88,33 @@ def refine_cases(
         InvalidInputError: Everything that is wrong with any case, in one list.
         OSError: A file cannot be written; complete cases stay.
     """
-    (output / RECORDS).mkdir(parents=True, exist_ok=True)
-    recorded = {
-        "version": __version__,
-        "model": [fingerprint(path) for path in network.checkpoints],
-        **network.network.block_settings(),
-        "regions": [asdict(region) for region in network.network.regions],
-        **asdict(rules),
-        **settings,
-    }
+
+    def outputs(name: str) -> list[Path]:
+        return [output / f"{name}{network.network.file_ending}", output / RECORDS / f"{name}.csv"]
+
+    def check(record: CaseRecord) -> None:
+        if not overwrite and not record.path.is_file() and record.outputs[0].is_file():
+            raise InvalidInputError(
+                f"{record.outputs[0]}: exists, and no record in {RECORDS}/ says that this command made it "
+                "(remedy: choose another folder, or replace the file with --overwrite)"
+            )
+
     problems = Problems()
     outcomes: list[str] = []
-    with progress_bar(len(cases), "Refining", shown=progress) as bar:
-
-        def prepare(case: ScoreCase) -> _Pending | None:
-            record = record_of_case(network, case, output, recorded)
-            try:
-                reason = record.difference() if resume else NOT_MADE_BEFORE
-                if reason is None:
-                    outcomes.append("complete")
-                    bar.update()
-                    return None
-                if resume and reason != NOT_MADE_BEFORE:
-                    logger.warning("%s is made again: %s", case.name, reason)
-                if not overwrite and not record.path.is_file() and record.outputs[0].is_file():
-                    raise InvalidInputError(
-                        f"{record.outputs[0]}: exists, and no record in {RECORDS}/ says that this command made it "
-                        "(remedy: choose another folder, or replace the file with --overwrite)"
-                    )
-                inputs = record.describe_inputs()
-                with scratch_folder(output / RECORDS / f"{case.name}-channels") as folder:
-                    prepared = network.prepare(case, folder, other_labels=rules.other_labels)
-                return _Pending(case.name, record, inputs, prepared)
-            except InvalidInputError as error:
-                problems.extend(error, case=case.name)
-                bar.update()
-                return None
-
-        def finish(pending: _Pending, logits: torch.Tensor) -> None:
-            outcomes.append(_finish(network, rules, pending, logits, say))
-            bar.update()
-
-        run_pipeline(
-            cases.values(),
-            prepare,
-            lambda pending: network.predict(pending.case),
-            finish,
-            overlapping=network.device.type != "cpu",
-        )
-    found = Outcome(*(outcomes.count(kind) for kind in (REFINED, KEPT, "complete")))
-    problems.raise_if_any(f"{found.refined + found.kept} cases were written, {found.complete} were complete before")
+    complete = predict_cases(
+        network,
+        cases,
+        Layout(output / RECORDS, outputs, {**asdict(rules), **settings}),
+        lambda pending, logits: outcomes.append(_finish(network, rules, pending, logits, say)),
+        problems,
+        description="Refining",
+        other_labels=rules.other_labels,
+        resume=resume,
+        check=check,
+        progress=progress,
+    )
+    found = Outcome(outcomes.count(REFINED), outcomes.count(KEPT), complete)
+    problems.raise_if_any(f"{len(outcomes)} cases were written, {complete} were complete before")
     return found
 
 
@@ -174,30 +143,10 @@ def merge(network: RefinementNetwork, cases: Sequence[str], output: Path) -> Non
     network.write_description(output)
 
 
-def record_of_case(
-    network: RefinementNetwork, case: ScoreCase, output: Path, settings: Mapping[str, Any]
-) -> CaseRecord:
-    """The record of a case, with its outputs: the mask first."""
-    return CaseRecord(
-        output / RECORDS / f"{case.name}.json",
-        settings,
-        files_in([*case.images, case.mask, case.prior_file]),
-        [output / f"{case.name}{network.network.file_ending}", output / RECORDS / f"{case.name}.csv"],
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Pending:
-    name: str
-    record: CaseRecord
-    inputs: list[dict[str, Any]]
-    case: PreparedCase
-
-
 def _finish(
     network: RefinementNetwork,
     rules: RefinementRules,
-    pending: _Pending,
+    pending: PendingCase,
     logits: torch.Tensor,
     say: Callable[[str], None],
 ) -> str:
@@ -216,14 +165,12 @@ def _finish(
         mask, table = (folder / path.name for path in record.outputs)
         network.write(refined, pending.case, mask)
         table.write_text(csv_text(COLUMNS, rows), encoding="utf-8")
-        record.write(pending.inputs, folder)
-        for path in record.outputs:
-            os.replace(folder / path.name, path)
+        record.put_in_place(pending.inputs, folder)
     return KEPT if reason else REFINED
 
 
 def _rows(
-    pending: _Pending, changes: Sequence[RegionChange], reason: str, taken_out: Sequence[str]
+    pending: PendingCase, changes: Sequence[RegionChange], reason: str, taken_out: Sequence[str]
 ) -> list[tuple[object, ...]]:
     voxel_mm3 = float(np.prod(pending.case.properties["spacing"]))
     number = "{:.6g}".format

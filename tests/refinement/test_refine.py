@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunet_weak.cli.refine import main
+from nnunet_weak.refinement import cases as pipeline_module
 from nnunet_weak.refinement import refine as module
 
 pytestmark = pytest.mark.training
@@ -78,8 +79,8 @@ def test_the_bytes_of_the_two_commands(refine, two_commands):
 
 def test_preparing_ahead_changes_nothing(refine, two_commands, monkeypatch):
     """As on a GPU: with a thread that prepares the next case, and one that writes the last."""
-    pipeline = module.run_pipeline
-    monkeypatch.setattr(module, "run_pipeline", lambda *steps, overlapping: pipeline(*steps, overlapping=True))
+    pipeline = pipeline_module.run_pipeline
+    monkeypatch.setattr(pipeline_module, "run_pipeline", lambda *steps, overlapping: pipeline(*steps, overlapping=True))
     assert refine(*AS_STOCK) == 0
     assert masks_in(Path("refined")) == two_commands
 
