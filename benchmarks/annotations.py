@@ -46,15 +46,7 @@ class Annotation:
             if not (folder.folder / "imagesTs").exists():
                 folder.copy_as_channel_zero("held_out/images", "imagesTs")
             return folder.predict(row.annotation, row.trainer, row.seed)
-        if row.trainer == "SCOREPlus":
-            return folder.refine(model, f"predictions/{row.annotation}-{row.trainer}-{row.seed}-refined", row.seed)
-        inputs = f"inputs_{row.annotation}"  # the same for all trainers
-        folder.make(
-            inputs,
-            f"nnunet_weak_prepare_inputs -i held_out/images --masks held_out/initial_masks -m {model} -o {inputs} "
-            f"-np {folder.processes}",
-        )
-        return folder.predict(row.annotation, row.trainer, row.seed, inputs)
+        return folder.refine(model, f"predictions/{row.annotation}-{row.trainer}-{row.seed}-refined", row.seed)
 
 
 def full(folder: DataFolder, name: str) -> None:

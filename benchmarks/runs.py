@@ -183,10 +183,11 @@ class DataFolder(CommandFolder):
         return folder
 
     def refine(self, model: str, output: str, seed: int) -> str:
-        """Refine the held-out initial masks by our own command; returns the folder of the label maps."""
+        """Refine the held-out initial masks, whatever the result; returns the folder of the label maps."""
+        switches = "--allow-new-regions --no-fall-back" + " --disable_tta" * self.options.without_mirroring
         self.run(
             f"nnunet_weak_refine -i held_out/images --masks held_out/initial_masks -m {model} -o {output} -f {FOLD} "
-            f"-device {self.options.device} --no-fall-back --continue_prediction",
+            f"-device {self.options.device} --continue_prediction {switches}",
             BENCHMARK_SEED=seed,
         )
         return output

@@ -1703,6 +1703,23 @@ def kill_and_rerun(world):
     shutil.rmtree(case.root, ignore_errors=True)
 
 
+def at_once(world, case, commands):
+    """Run commands at the same time, each from a folder of its own: what `execute` returns of each."""
+    found = []
+    threads = []
+    for number, command in enumerate(commands):
+        other = Case.__new__(Case)
+        other.__dict__.update(case.__dict__)
+        other.root = Path(tempfile.mkdtemp(prefix=f"p{number}-", dir=case.root))
+        threads.append(threading.Thread(target=lambda other=other, command=command: found.append(
+            world.execute(other, command, 120))))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
 def two_at_once(world):
     case = Case(world.base / "two")
     many_cases(case, 12)
@@ -1710,20 +1727,8 @@ def two_at_once(world):
     for overwrite in (False, True):
         shutil.rmtree(case.raw)
         case.raw.mkdir()
-        found = []
-        threads = []
-        for number in range(2):
-            other = Case.__new__(Case)
-            other.__dict__.update(case.__dict__)
-            other.root = case.root / f"p{number}{overwrite}"
-            other.root.mkdir()
-            command = [*line, *(["--overwrite"] if overwrite else [])]
-            threads.append(threading.Thread(target=lambda other=other, command=command, found=found: found.append(
-                world.execute(other, command, 120))))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        command = [*line, *(["--overwrite"] if overwrite else [])]
+        found = at_once(world, case, [command, command])
         codes = sorted(entry[0] for entry in found)
         names = sorted(path.name for path in case.raw.iterdir())
         flags = []
@@ -1742,20 +1747,7 @@ def two_at_once(world):
             f"exit codes {codes} {loser}")
     shutil.rmtree(case.raw)
     case.raw.mkdir()
-    found = []
-    threads = []
-    for number in range(2):
-        other = Case.__new__(Case)
-        other.__dict__.update(case.__dict__)
-        other.root = case.root / f"n{number}"
-        other.root.mkdir()
-        named = [part if part != "T" else f"T{number}" for part in line]
-        threads.append(threading.Thread(target=lambda other=other,
-            named=named: found.append(world.execute(other, named, 120))))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = at_once(world, case, [[part if part != "T" else f"T{number}" for part in line] for number in range(2)])
     names = sorted(path.name for path in case.raw.iterdir())
     report(world, "convert_scores", "two at once, same id, other names", [f"WRONG one number, two data sets: {names}"]
         if len(names) > 1 else [],

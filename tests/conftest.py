@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,6 +225,21 @@ def make_bare_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
 def bare_python(make_bare_python: Callable[[str], Path]) -> Path:
     """Python of an environment that has nnU-Net and all else, but not this package."""
     return make_bare_python("bare")
+
+
+@pytest.fixture
+def replace_dataset_json(workplace: Workplace) -> Iterator[Callable[[str, dict], None]]:
+    """Gives a raw data set another `dataset.json` until the test ends."""
+    originals: dict[Path, str] = {}
+
+    def replace(dataset: str, content: dict) -> None:
+        path = workplace.root / "nnUNet_raw" / dataset / "dataset.json"
+        originals.setdefault(path, path.read_text())
+        path.write_text(json.dumps(content))
+
+    yield replace
+    for path, text in originals.items():
+        path.write_text(text)
 
 
 @pytest.fixture

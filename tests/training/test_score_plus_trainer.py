@@ -51,15 +51,10 @@ def test_the_prior_speaks_when_predicting_only(trainer_factory, score_dataset):
         assert torch.allclose(added[:, 1:, slice_], torch.tensor(value), atol=1e-3)
 
 
-def test_without_a_prior_channel_it_is_refused(trainer_factory, score_dataset, workplace):
+def test_without_a_prior_channel_it_is_refused(trainer_factory, score_dataset, workplace, replace_dataset_json):
     content = json.loads((workplace.preprocessed(score_dataset) / "dataset.json").read_text())
     content["nnunet_weak"]["channels"]["prior"] = False
     del content["nnunet_weak"]["prior"]
-    raw = workplace.root / "nnUNet_raw" / score_dataset / "dataset.json"
-    original = raw.read_text()
-    raw.write_text(json.dumps(content))
-    try:
-        with pytest.raises(InvalidInputError, match="no channel of a boundary prior.*--prior likelihood"):
-            trainer_factory(nnUNetTrainerSCOREPlus, score_dataset, dataset_json=content)
-    finally:
-        raw.write_text(original)
+    replace_dataset_json(score_dataset, content)
+    with pytest.raises(InvalidInputError, match="no channel of a boundary prior.*--prior likelihood"):
+        trainer_factory(nnUNetTrainerSCOREPlus, score_dataset, dataset_json=content)

@@ -249,7 +249,7 @@ def test_masks_and_prior_escape_intensity_augmentation(trainer_factory, score_da
     assert fractional > 0.97
 
 
-def test_what_cannot_work_says_so(trainer_factory, score_dataset, workplace):
+def test_what_cannot_work_says_so(trainer_factory, score_dataset, workplace, replace_dataset_json):
     content = json.loads((workplace.preprocessed(score_dataset) / "dataset.json").read_text())
     other = copy.deepcopy(content)
     other["nnunet_weak"]["method"] = "refineseg"
@@ -263,20 +263,15 @@ def test_what_cannot_work_says_so(trainer_factory, score_dataset, workplace):
     unscored = copy.deepcopy(content)
     for case in unscored["nnunet_weak"]["cases"].values():
         case.clear()
-    raw = workplace.root / "nnUNet_raw" / score_dataset / "dataset.json"
-    original = raw.read_text()
-    raw.write_text(json.dumps(unscored))
-    try:
-        with pytest.raises(InvalidInputError, match="no case has a score.*nnUNetTrainerSCOREPlus"):
-            trainer_factory(nnUNetTrainerSCORE, score_dataset, dataset_json=unscored)
-    finally:
-        raw.write_text(original)
     with pytest.raises(InvalidInputError, match="nnunet_weak_convert"):
         trainer_factory(
             nnUNetTrainerSCORE,
             score_dataset,
             dataset_json={key: value for key, value in content.items() if key != "nnunet_weak"},
         )
+    replace_dataset_json(score_dataset, unscored)
+    with pytest.raises(InvalidInputError, match="no case has a score.*nnUNetTrainerSCOREPlus"):
+        trainer_factory(nnUNetTrainerSCORE, score_dataset, dataset_json=unscored)
 
 
 def test_debug_information_has_no_scores(trainer_factory, score_dataset):
