@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import site
 import subprocess
 import sys
@@ -58,6 +59,13 @@ class nnUNetTrainerStock_tiny(nnUNetTrainer):
         for name in ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch", "save_every"):
             setattr(self, name, getattr(Tiny, name))
 '''
+
+
+def pytest_configure() -> None:
+    """Let the commands under test be interrupted: what a shell runs in the background ignores Ctrl-C, with all that it
+    starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
