@@ -21,7 +21,7 @@ from nnunet_weak.images.atomic import scratch_folder
 from nnunet_weak.images.json_files import load_json
 from nnunet_weak.refinement.cases import Layout, PendingCase, predict_cases
 from nnunet_weak.refinement.network import RefinementNetwork
-from nnunet_weak.refinement.quality_features import region_features
+from nnunet_weak.refinement.quality_features import features_from_json, features_to_json, region_features
 from nnunet_weak.scores.cases import ScoreCase
 from nnunet_weak.scores.inference import OtherLabels
 
@@ -109,7 +109,7 @@ def read_measured(cases: Sequence[str], regions: Sequence[str], folder: Path) ->
             continue
         content = problems.attempt(load_json, path) or {}
         found += [
-            MeasuredRegion(name, region, {key: float("nan") if value is None else value for key, value in row.items()})
+            MeasuredRegion(name, region, features_from_json(row))
             for region in regions
             if (row := content.get(region)) is not None
         ]
@@ -132,15 +132,10 @@ def _finish(network: RefinementNetwork, pending: PendingCase, logits: torch.Tens
     with scratch_folder(record.path.with_name(record.path.stem)) as folder:
         for number, region in enumerate(network.network.annotations.channels.masks, start=1):
             features = region_features(number, case.initial, refined, probabilities, case.prior, spacing)
-            known = None if features is None else {name: _finite(value) for name, value in features.items()}
-            rows[region] = known
+            rows[region] = None if features is None else features_to_json(features)
             (folder / record.outputs[number].name).write_bytes(slice_png(image, after, before, [number]))
         (folder / record.outputs[0].name).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         record.put_in_place(pending.inputs, folder)
-
-
-def _finite(value: float) -> float | None:
-    return None if value != value else value
 
 
 def _as_image(array: np.ndarray, spacing: Sequence[float]) -> sitk.Image:

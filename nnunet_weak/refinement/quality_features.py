@@ -104,6 +104,16 @@ def add_cohort_features(rows: Sequence[Mapping[str, float]], regions: Sequence[s
     return completed
 
 
+def features_to_json(features: Mapping[str, float]) -> dict[str, float | None]:
+    """The features of a region as JSON, in which NaN is null."""
+    return {name: value if math.isfinite(value) else None for name, value in features.items()}
+
+
+def features_from_json(content: Mapping[str, float | None]) -> dict[str, float]:
+    """What `features_to_json` made."""
+    return {name: math.nan if value is None else float(value) for name, value in content.items()}
+
+
 def _surface_shift(mask: np.ndarray, after: np.ndarray, spacing_mm: Sequence[float]) -> tuple[float, float, float]:
     """Mean signed and absolute distance of the mask's surface to the refinement's, in mm, and the share that moved."""
     surface = mask & ~ndimage.binary_erosion(mask, border_value=1)

@@ -23,7 +23,7 @@ from nnunet_weak.dataset.annotations import BEST_QUALITY
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.images.json_files import load_json
-from nnunet_weak.refinement.quality_features import FEATURES
+from nnunet_weak.refinement.quality_features import FEATURES, features_from_json, features_to_json
 
 ERRORS = ("under", "over", "both", "none")
 FEWEST_SCORES = 10
@@ -121,7 +121,9 @@ class QualityEstimator:
         problems.raise_if_any()
         self.rows = tuple(rows)
         self._regions = sorted({row.region for row in rows})
-        table = self._table([row.features for row in rows], [row.region for row in rows])
+        features = [row.features for row in rows]
+        self._neutral = np.array([_median_of_known(column) for column in _values(features).T])
+        table = self._table(features, [row.region for row in rows])
         qualities = np.array([row.quality for row in rows])
         errors = np.array([row.error for row in rows])
         self._quality, self._error = _fit(table, qualities, errors)
@@ -143,8 +145,8 @@ class QualityEstimator:
         content = {
             "nnunet_weak": __version__,
             "features": list(FEATURES),
-            "out_of_fold": _finite(asdict(self.out_of_fold)),
-            "rows": [{**asdict(row), "features": _finite(dict(row.features))} for row in self.rows],
+            "out_of_fold": features_to_json(asdict(self.out_of_fold)),
+            "rows": [{**asdict(row), "features": features_to_json(row.features)} for row in self.rows],
         }
         with atomic_file(path) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -165,10 +167,7 @@ class QualityEstimator:
                     str(row["case"]),
                     str(row["region"]),
                     str(row["patient"]),
-                    {
-                        name: math.nan if row["features"][name] is None else float(row["features"][name])
-                        for name in FEATURES
-                    },
+                    features_from_json({name: row["features"][name] for name in FEATURES}),
                     float(row["quality"]),
                     str(row["error"]),
                 )
@@ -184,14 +183,7 @@ class QualityEstimator:
 
     def _table(self, features: Sequence[Mapping[str, float]], regions: Sequence[str]) -> np.ndarray:
         """Features, and which region it is; what is unknown is taken as the neutral value of its column."""
-        values = np.array([[row.get(name, math.nan) for name in FEATURES] for row in features], float)
-        if not hasattr(self, "_neutral"):
-            known = np.where(np.isfinite(values), values, np.nan)
-            with np.errstate(all="ignore"):
-                medians = [
-                    np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0 for column in known.T
-                ]
-            self._neutral = np.array(medians)
+        values = _values(features)
         values = np.where(np.isfinite(values), values, self._neutral)
         which = np.array([[float(region == name) for name in self._regions] for region in regions])
         return np.hstack([values, which])
@@ -257,5 +249,12 @@ def _fit(table: np.ndarray, qualities: np.ndarray, errors: np.ndarray) -> tuple[
     return regressor, classifier
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _values(features: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """Features as a table, NaN where one is unknown."""
+    values = np.array([[row.get(name, math.nan) for name in FEATURES] for row in features], float)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _median_of_known(column: np.ndarray) -> float:
+    known = column[np.isfinite(column)]
+    return float(np.median(known)) if known.size else 0.0
