@@ -89,7 +89,8 @@ def add_weights(options: Options) -> tuple[Path, int]:
     Raises:
         InvalidInputError: Everything that is wrong, in one list; the data set is as it was.
     """
-    from nnunet_weak.dataset.annotations import BLOCK, CaseAnnotation, ChannelLayout, WeakAnnotations
+    from nnunet_weak.dataset.annotations import BLOCK, MOST_BYTES, CaseAnnotation, ChannelLayout, WeakAnnotations
+    from nnunet_weak.dataset.dataset_json import read_stock_entries
     from nnunet_weak.dataset.folders import dataset_folder
     from nnunet_weak.images.atomic import atomic_file, atomic_folder
     from nnunet_weak.images.json_files import load_json
@@ -98,7 +99,8 @@ def add_weights(options: Options) -> tuple[Path, int]:
 
     folder, problems = dataset_folder(options.dataset, "nnUNet_raw"), Problems()
     path = folder / "dataset.json"
-    content: dict[str, Any] = load_json(path)
+    entries = read_stock_entries(folder)
+    content: dict[str, Any] = load_json(path, MOST_BYTES)
     earlier = content.get(BLOCK)
     if earlier is not None and (not options.overwrite or earlier.get("method") != "weighted"):
         problems.add(
@@ -106,12 +108,11 @@ def add_weights(options: Options) -> tuple[Path, int]:
             f"has a block of annotation ({earlier.get('method')!r}) already",
             "weights that this command added are replaced with --overwrite; other annotation cannot be weighted",
         )
-    labels = content.get("labels", {})
-    classes = [name for name in labels if name != "ignore"]
+    classes = [name for name in entries.labels if name != "ignore"]
     for name in options.class_weights:
         if name not in classes:
             problems.add(f"--class-weights {name}", "no such class", f"{path} has {', '.join(classes)}")
-    ending = content.get("file_ending", ".nii.gz")
+    ending = entries.file_ending
     cases = {file.name.removesuffix(ending): file for file in sorted((folder / "labelsTr").glob(f"*{ending}"))}
     weights = {} if options.voxel_weights is None else problems.attempt(list_images, options.voxel_weights) or {}
     for name in sorted(set(weights) - set(cases)):
@@ -123,7 +124,7 @@ def add_weights(options: Options) -> tuple[Path, int]:
     target = folder / "annotationsTr" / MAP
     block = WeakAnnotations(
         method="weighted",
-        channels=ChannelLayout(len(content.get("channel_names") or content.get("modality") or "1")),
+        channels=ChannelLayout(len(entries.channel_names)),
         cases={name: CaseAnnotation(True, maps=(MAP,) if name in weights else ()) for name in cases},
         maps={MAP: "weights"} if weights else {},
         class_weights=options.class_weights,

@@ -43,7 +43,7 @@ from nnunet_weak.priors import PriorOptions
 BLOCK = "nnunet_weak"
 SCHEMA_VERSION = 1
 _REMEDY = "correct it, or convert the data set again"
-_MOST_BYTES = 1 << 30  # scores of every region of a hundred thousand cases
+MOST_BYTES = 1 << 30  # of dataset.json: scores of every region of a hundred thousand cases
 
 METHODS = ("score", "refineseg", "weaknet", "weighted")
 MAP_KINDS = ("positive", "negative")
@@ -196,7 +196,7 @@ class WeakAnnotations:
         path = Path(folder) / "dataset.json"
         if not path.is_file():
             raise InvalidInputError(f"{path}: no such file (remedy: name a data set or model folder of nnU-Net)")
-        return cls.from_dataset_json(load_object(path, most_bytes=_MOST_BYTES), str(path))
+        return cls.from_dataset_json(load_object(path, most_bytes=MOST_BYTES), str(path))
 
 
 def error_name(error: ErrorType | int) -> str:

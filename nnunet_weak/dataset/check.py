@@ -10,7 +10,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from nnunet_weak.dataset.annotations import BLOCK, CaseAnnotation, WeakAnnotations
+from nnunet_weak.dataset.annotations import BLOCK, MOST_BYTES, CaseAnnotation, WeakAnnotations
 from nnunet_weak.dataset.case_files import channel_file_name, label_values
 from nnunet_weak.dataset.dataset_json import StockEntries, read_stock_entries
 from nnunet_weak.errors import InvalidInputError, Problems
@@ -46,7 +46,7 @@ def check_raw_dataset(folder: Path, problems: Problems, *, processes: int | None
     entries = problems.attempt(read_stock_entries, folder)
     if entries is None:
         return
-    content = load_json(folder / "dataset.json", 1 << 30)
+    content = load_json(folder / "dataset.json", MOST_BYTES)
     annotations = problems.attempt(WeakAnnotations.read, folder) if BLOCK in content else None
     if annotations is not None:
         full = len(annotations.fully_annotated_cases)
@@ -155,7 +155,7 @@ def _check_preprocessed(folder: Path, content: Mapping[str, Any], problems: Prob
         yield f"not planned yet: nnUNetv2_plan_and_preprocess -d {folder.name[7:10]} --verify_dataset_integrity"
         return
     try:
-        planned = load_json(copy, 1 << 30)
+        planned = load_json(copy, MOST_BYTES)
     except InvalidInputError as error:
         problems.extend(error)
         return

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_weak.dataset.annotations import MOST_BYTES
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.json_files import load_json
 from nnunet_weak.images.write import WRITABLE_ENDINGS
 
-_MOST_BYTES = 1 << 30  # the file also holds the annotation of every case
 _REMEDY = "take dataset.json from the data set or model again, or convert the data set again"
 
 
@@ -42,7 +42,7 @@ def read_stock_entries(folder: Path) -> StockEntries:
         InvalidInputError: The file cannot be read; or all entries that are missing or wrong.
     """
     path = folder / "dataset.json"
-    content = load_json(path, _MOST_BYTES)
+    content = load_json(path, MOST_BYTES)
     if not isinstance(content, dict):
         raise InvalidInputError(f"{path}: {type(content).__name__} instead of an object (remedy: {_REMEDY})")
     problems = Problems()
