@@ -104,10 +104,19 @@ class _Ended(KeyboardInterrupt):
 
 @contextmanager
 def _signals_raised() -> Iterator[None]:
-    """Let signals that end a program raise, so that what is half-written is removed."""
+    """Let signals that end a program raise, so that what is half-written is removed.
+
+    An exception in the midst of an import can abort the process in C++ code that registers its types, or be swallowed:
+    the signal is sent again until no module is being imported.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise _Ended(number)
+        if _is_importing(frame):
+            again = threading.Timer(0.02, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        else:
+            raise _Ended(number)
 
     names = ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -120,6 +129,14 @@ def _signals_raised() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _tell(error: BaseException) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import signal
 import subprocess
@@ -111,6 +112,22 @@ def test_handlers_of_signals_are_given_back():
     before = signal.getsignal(signal.SIGTERM)
     assert command_that(lambda: None)([]) == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path: Path, monkeypatch):
+    (tmp_path / "interrupted_module.py").write_text(
+        "import signal\nsignal.raise_signal(signal.SIGTERM)\ncomplete = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    imported = []
+
+    def fails() -> None:
+        imported.append(importlib.import_module("interrupted_module"))
+        time.sleep(60)
+
+    assert command_that(fails)([]) == 143
+    assert imported[0].complete
 
 
 @pytest.mark.slow
