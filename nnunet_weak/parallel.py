@@ -71,7 +71,28 @@ def run_tasks(
     with progress_bar(len(waiting), description, shown=progress) as bar:
         if processes <= 1:
             return [_counted(function, task, bar) for task in waiting]
-        return _run_in_processes(function, waiting, processes, bar)
+        try:
+            return _run_in_processes(function, waiting, processes, bar)
+        except BrokenProcessPool as error:
+            raise InvalidInputError(
+                "A process was killed from outside, most likely because memory ran out (remedy: fewer processes at a "
+                "time, -np 1 for example)"
+            ) from error
+
+
+def run_apart(function: Callable[[Task], Result], task: Task) -> Result:
+    """Call a function in a process of its own, which a library may end.
+
+    Args:
+        function: A function that can be pickled, as its argument and its result.
+        task: Its argument.
+
+    Raises:
+        BrokenProcessPool: The process has ended before the function.
+        Exception: What the function raises.
+    """
+    with progress_bar(1, "", shown=False) as bar:
+        return _run_in_processes(function, [task], 1, bar)[0]
 
 
 def run_cases(
@@ -142,16 +163,11 @@ def _run_in_processes(
             if future.done() and future.exception() is not None:
                 future.result()
         results = [future.result() for future in futures]
-    except BaseException as error:
+    except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - children_before:
             child.terminate()
             child.join()
-        if isinstance(error, BrokenProcessPool):
-            raise InvalidInputError(
-                "A process was killed from outside, most likely because memory ran out (remedy: fewer processes at a "
-                "time, -np 1 for example)"
-            ) from error
         raise
     executor.shutdown()
     return results

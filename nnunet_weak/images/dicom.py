@@ -13,6 +13,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.header import check_claim, header_of, unreadable
 
 
 @contextmanager
@@ -27,11 +28,17 @@ def kept_locale() -> Iterator[None]:
 
 @kept_locale()
 def dicom_series(folder: Path) -> tuple[str, ...]:
-    """Identifiers of the DICOM series whose files lie in a folder."""
+    """Identifiers of the DICOM series whose files lie in a folder.
+
+    Raises:
+        InvalidInputError: A file that is damaged so that no series can be told.
+    """
     previous = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it warns of every folder without DICOM files
     try:
         return tuple(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
+    except RuntimeError as error:
+        raise unreadable(folder, error) from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(previous)
 
@@ -48,16 +55,27 @@ def read_dicom_series(folder: Path) -> sitk.Image:
         raise InvalidInputError(
             f"{folder}: {len(series)} DICOM series, one is needed (remedy: keep one series in each folder)"
         )
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
     try:
+        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+        for name in names:
+            _check_slice(Path(name))
+        reader = sitk.ImageSeriesReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileNames(names)
         image = reader.Execute()
     except RuntimeError as error:
-        raise InvalidInputError(
-            f"{folder}: unreadable DICOM series ({str(error).strip().splitlines()[-1].strip()})"
-        ) from error
+        raise unreadable(folder, error) from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InvalidInputError(
             f"{folder}: a DICOM series of grey 3D images is needed (remedy: export the reconstructed slices)"
         )
     return image
+
+
+def _check_slice(path: Path) -> None:
+    """Refuse a file that claims more voxels than it can hold, before memory is taken for them."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    check_claim(path, header_of(reader))

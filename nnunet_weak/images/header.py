@@ -17,6 +17,21 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError, printable
+from nnunet_weak.images.tiff import TIFF_ENDINGS, tiff_size
+
+_READERS = {
+    ".nii.gz": "NiftiImageIO",
+    ".nii": "NiftiImageIO",
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".gipl": "GiplImageIO",
+    ".gipl.gz": "GiplImageIO",
+    ".img": "NiftiImageIO",
+    ".hdr": "NiftiImageIO",
+}
+IMAGE_ENDINGS = (*_READERS, *TIFF_ENDINGS)
 
 MOST_VOXELS = 1 << 32
 """Of one image; 1625 voxels along each axis."""
@@ -84,21 +99,38 @@ def read_header(path: Path, most_voxels: int = MOST_VOXELS) -> Header:
     check_name(path)
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file (remedy: check path and name)")
-    _check_lines(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise unreadable(path, error) from error
-    size = tuple(int(length) for length in reader.GetSize())
-    header = Header(size, _COMPONENT_BYTES.get(reader.GetPixelID(), 1) * reader.GetNumberOfComponents())
+    header = Header(*tiff_size(path)) if path.name.lower().endswith(TIFF_ENDINGS) else _sitk_header(path)
     if not 0 < header.voxels <= most_voxels:
         raise InvalidInputError(
-            f"{path}: its header claims {_product(size)} voxels, allowed are 1 to {most_voxels} "
+            f"{path}: its header claims {_product(header.size)} voxels, allowed are 1 to {most_voxels} "
             "(remedy: export it again, cropped or at a lower resolution)"
         )
     return header
+
+
+def image_reader(path: Path) -> sitk.ImageFileReader:
+    """SimpleITK's reader for a file's ending.
+
+    Left to itself, SimpleITK asks the file, and a file of any name could choose among 20 readers, for microscopes and
+    scanners of long ago.
+
+    Raises:
+        InvalidInputError: An ending that is not that of an image, or is `.tif`.
+    """
+    name = path.name.lower()
+    for ending, kind in _READERS.items():
+        if name.endswith(ending):
+            reader = sitk.ImageFileReader()
+            reader.SetImageIO(kind)
+            reader.SetFileName(str(path))
+            return reader
+    raise InvalidInputError(f"{path}: not an image file (remedy: choose one of {', '.join(IMAGE_ENDINGS)})")
+
+
+def header_of(reader: sitk.ImageFileReader) -> Header:
+    """What a reader has found in the header of its file."""
+    size = tuple(int(length) for length in reader.GetSize())
+    return Header(size, _COMPONENT_BYTES.get(reader.GetPixelID(), 1) * reader.GetNumberOfComponents())
 
 
 def check_claim(path: Path, header: Header, *, expected: bool = False) -> None:
@@ -146,6 +178,16 @@ def unreadable(path: Path, error: Exception) -> InvalidInputError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = re.sub(r"\(0x[0-9a-f]+\)", "", lines[-1].strip())  # an address in memory
     return InvalidInputError(f"{path}: unreadable or truncated ({reason}) (remedy: copy or export it again)")
+
+
+def _sitk_header(path: Path) -> Header:
+    reader = image_reader(path)
+    _check_lines(path)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise unreadable(path, error) from error
+    return header_of(reader)
 
 
 def _check_lines(path: Path) -> None:

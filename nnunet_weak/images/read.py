@@ -14,23 +14,17 @@ import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.dicom import read_dicom_series
-from nnunet_weak.images.header import MOST_VOXELS, check_claim, check_name, read_header, unreadable
-from nnunet_weak.images.integrity import check_length, has_finite_affine, non_finite_voxels
-
-IMAGE_ENDINGS = (
-    ".nii.gz",
-    ".nii",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".gipl",
-    ".gipl.gz",
-    ".img",
-    ".hdr",
-    ".tif",
-    ".tiff",
+from nnunet_weak.images.header import (
+    IMAGE_ENDINGS,
+    MOST_VOXELS,
+    check_claim,
+    check_name,
+    image_reader,
+    read_header,
+    unreadable,
 )
+from nnunet_weak.images.integrity import check_length, has_finite_affine, non_finite_voxels
+from nnunet_weak.images.tiff import TIFF_ENDINGS, read_tiff
 
 
 def strip_ending(path: Path | str) -> str:
@@ -167,7 +161,7 @@ def read_volume(path: Path, size: Sequence[int] | None = None, most_voxels: int 
     check_claim(path, header, expected=found == size)
     check_length(path, header)
     try:
-        image = sitk.ReadImage(str(path))
+        image = read_tiff(path) if path.name.lower().endswith(TIFF_ENDINGS) else image_reader(path).Execute()
     except RuntimeError as error:
         raise unreadable(path, error) from error
     grid = (*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection())

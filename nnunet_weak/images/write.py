@@ -24,6 +24,7 @@ import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.atomic import removed_on_failure
+from nnunet_weak.images.header import image_reader, read_header
 from nnunet_weak.images.read import with_geometry_of
 
 WRITABLE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -73,21 +74,17 @@ def copy_volume(source: Path, target: Path) -> None:
 
 def is_plain_3d_file(path: Path) -> bool:
     """Whether a file holds one 3D volume with one value per voxel, told from its header alone."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader = image_reader(path)
     reader.ReadImageInformation()
     return reader.GetDimension() == 3 and reader.GetNumberOfComponents() == 1
 
 
 def voxels_in_header(path: Path) -> int:
     """Number of voxels that a file's header tells; 0 where there is none to read."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+        return read_header(path).voxels
+    except InvalidInputError:
         return 0
-    return int(np.prod(reader.GetSize(), dtype=np.int64))
 
 
 def writable_ending(path: Path | str) -> str:

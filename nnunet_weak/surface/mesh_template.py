@@ -25,15 +25,13 @@ import numpy as np
 import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
 
-from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.surface.mesh import signed_volume, surface_area
+from nnunet_weak.surface.mesh_files import check_closed, read_mesh
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-TEMPLATE_SUFFIXES = (".obj", ".ply", ".stl", ".vtk", ".vtp")
 MODES = 300
-_FEWEST_VERTICES, _MOST_VERTICES = 600, 5000
 _PLACING_ROUNDS = 15
 
 
@@ -64,7 +62,7 @@ class MeshTemplate:
             InvalidInputError: It is not one closed surface with consistently oriented faces.
         """
         vertices = np.asarray(vertices, dtype=float)
-        _check_closed(vertices, faces, name)
+        check_closed(vertices, faces, name)
         if signed_volume(vertices, faces) < 0:
             faces = faces[:, ::-1]
         centred = vertices - vertices.mean(axis=0)
@@ -105,49 +103,7 @@ def read_template(path: Path) -> MeshTemplate:
     Raises:
         InvalidInputError: No such file, not a mesh, not one closed surface; PyVista is not installed.
     """
-    if path.suffix.casefold() not in TEMPLATE_SUFFIXES:
-        endings = ", ".join(TEMPLATE_SUFFIXES)
-        raise InvalidInputError(f"{path}: a template mesh ends in one of {endings} (remedy: export it as one of these)")
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file (remedy: check the template's path)")
-    try:
-        import pyvista
-
-        surface = pyvista.read(path).extract_surface(algorithm=None).triangulate().clean()
-    except ImportError:
-        remedy = "pip install 'nnunet_weak[mesh]'"
-        raise InvalidInputError(f"{path}: needs PyVista, which is not installed (remedy: {remedy})") from None
-    except Exception as error:  # every reader has its own exceptions
-        raise InvalidInputError(f"{path}: cannot be read as a mesh: {error}") from error
-    if surface.n_points == 0 or surface.n_cells == 0:
-        raise InvalidInputError(f"{path}: holds no triangles (remedy: export a surface, not points or a volume)")
-    _check_closed(np.asarray(surface.points, float), surface.regular_faces.astype(np.int64), path.name)
-    if surface.n_points > _MOST_VERTICES:
-        surface = surface.decimate_pro(1 - 0.98 * _MOST_VERTICES / surface.n_points, preserve_topology=True).clean()
-    while surface.n_points < _FEWEST_VERTICES:
-        surface = surface.subdivide(1, "linear").clean()
-    return MeshTemplate.of(np.asarray(surface.points, float), surface.regular_faces.astype(np.int64), path.name)
-
-
-def _check_closed(vertices: FloatArray, faces: IntArray, name: str) -> None:
-    problems = []
-    directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    _, uses = np.unique(np.sort(directed, axis=1), axis=0, return_counts=True)
-    if (uses != 2).any():
-        problems.append(f"{(uses != 2).sum()} of its {len(uses)} edges do not lie between two triangles: it has holes")
-    elif len(np.unique(directed, axis=0)) < len(directed):
-        problems.append("neighbouring triangles face in opposite directions")
-    matrix = scipy.sparse.coo_matrix((np.ones(len(directed)), directed.T), shape=(len(vertices),) * 2)
-    pieces = scipy.sparse.csgraph.connected_components(matrix, directed=False, return_labels=False)
-    if pieces > 1:
-        problems.append(f"it has {pieces} pieces that are not connected")
-    if not problems and not abs(signed_volume(vertices, faces)) > 0:
-        problems.append("it encloses no volume")
-    if problems:
-        raise InvalidInputError(
-            f"{name}: a template must be one closed surface, but " + "; ".join(problems) + " (remedy: close holes and "
-            "keep the largest piece, for example with 3D Slicer's Surface Toolbox)"
-        )
+    return MeshTemplate.of(*read_mesh(path), path.name)
 
 
 def _harmonics(vertices: FloatArray, faces: IntArray, count: int) -> tuple[FloatArray, FloatArray]:
