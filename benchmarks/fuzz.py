@@ -7,8 +7,9 @@ computing.
 
 Files are read in processes of their own, which may take 2 GB beyond the libraries they load. Every file follows from
 `--seed`, its format and its number, so `--format nrrd --only 1234` reads one of them again, with the traceback.
-Exit code 1 if there was any fault. Meshes are read in the process of the fuzz run; a file that ends it is read again as
-the commands do it, in a process of its own.
+Exit code 1 if there was any fault. DICOM files and meshes, which the commands read in processes that may end, are read
+in forks with 1 GB; a file that ends its process counts as refused, after the first of them have been read again as
+the commands do it.
 
     python -m benchmarks.fuzz --minutes 10 --seed 0
     python -m benchmarks.fuzz --minutes 1 --format nii.gz seg.nrrd
@@ -49,6 +50,7 @@ from tests.hostile_study import CASES, PLANS, labels, on_grid, points
 
 TIMEOUT_S = 20.0
 MEMORY_BYTES = 2 << 30
+AGAIN = 3
 OUTCOMES = ("read", "refused", "traceback", "memory", "signal", "timeout")
 FAULTS = OUTCOMES[2:]
 _ODD_BYTES = (0, 1, 0x7F, 0x80, 0xFF)
@@ -239,6 +241,12 @@ def _read_segmentation(path: Path) -> None:
 
 
 def _read_dicom(path: Path) -> None:
+    from nnunet_weak.images.dicom import read_dicom_series_here
+
+    read_dicom_series_here(path.parent)
+
+
+def _read_dicom_apart(path: Path) -> None:
     from nnunet_weak.images.read import read_case_image
 
     read_case_image(path.parent)
@@ -359,7 +367,7 @@ FORMATS: dict[str, Format] = {
     "gipl": Format(_write_image, _read_volume, header_bytes=256),
     "tif": Format(_write_image, _read_volume, header_bytes=200),
     "seg.nrrd": Format(_write_segmentation, _read_segmentation, header_bytes=700),
-    "dcm": Format(_write_dicom, _read_dicom, header_bytes=800),
+    "dcm": Format(_write_dicom, _read_dicom, header_bytes=800, read_apart=_read_dicom_apart),
     "csv": Format(_write_scores, _read_scores, name="scores"),
     "tsv": Format(_write_scores, _read_scores, name="scores"),
     "xlsx": Format(_write_workbook, _read_scores, "zip", name="scores"),
@@ -502,12 +510,33 @@ def work(name: str, seed: int, first: int) -> None:
         FORMATS[name].make(path)
         content = path.read_bytes()
         _outcome_of_valid(name, path)
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, resource.RLIM_INFINITY))
+        _limit_memory(MEMORY_BYTES)
+        outcome_of = _outcome_forked if FORMATS[name].read_apart else _outcome
         for number in range(first, sys.maxsize):
             told.write(json.dumps({"start": number}) + "\n")
-            outcome, detail = _outcome(name, seed, number, content, folder)
-            told.write(json.dumps({"outcome": outcome, "detail": detail}) + "\n")
+            outcome, detail = outcome_of(name, seed, number, content, folder)
+            peak = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            told.write(json.dumps({"outcome": outcome, "detail": detail, "peak": peak}) + "\n")
+
+
+def _outcome_forked(name: str, seed: int, number: int, content: bytes, folder: Path) -> tuple[str, str]:
+    answer = folder / "answer"
+    child = os.fork()
+    if not child:
+        _limit_memory(MEMORY_BYTES // 2)
+        answer.write_text(json.dumps(_outcome(name, seed, number, content, folder)))
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        return "ended", f"the process ended with {code}"
+    outcome, detail = json.loads(answer.read_text())
+    answer.unlink()  # it would lie beside a DICOM series
+    return outcome, detail
+
+
+def _limit_memory(size: int) -> None:
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + size, resource.RLIM_INFINITY))
 
 
 def _outcome_of_valid(name: str, path: Path) -> None:
@@ -528,7 +557,7 @@ class Counts:
     faults: dict[str, tuple[int, str]] = field(default_factory=dict)
     without_remedy: Counter = field(default_factory=Counter)
     peak_bytes: int = 0
-    read_again: int = 0
+    ended: int = 0
 
 
 def run(name: str, seed: int, seconds: float) -> Counts:
@@ -566,11 +595,7 @@ def _watch(
             code = process.wait()
             if not begun:
                 return -1, True
-            outcome, detail = "signal" if code < 0 else "traceback", f"the process ended with {code}"
-            if FORMATS[name].read_apart:
-                counts.read_again += 1
-                outcome, detail = _outcome_apart(name, seed, number)
-            _note(counts, outcome, detail, number)
+            _note(counts, "signal" if code < 0 else "traceback", f"the process ended with {code}", number)
             return number + 1, False
         *lines, buffer = (buffer + piece).split(b"\n")
         for line in lines:
@@ -579,6 +604,10 @@ def _watch(
                 number, begun, waiting = entry["start"], True, TIMEOUT_S
             else:
                 outcome, detail = entry["outcome"], entry["detail"]
+                counts.peak_bytes = max(counts.peak_bytes, entry["peak"])
+                if outcome == "ended":
+                    counts.ended += 1
+                    outcome, detail = ("refused", "") if counts.ended > AGAIN else _outcome_apart(name, seed, number)
                 if outcome == "refused":
                     counts.outcomes[outcome] += 1
                     counts.without_remedy.update([detail] if detail else [])
@@ -598,6 +627,7 @@ def _outcome_apart(name: str, seed: int, number: int) -> tuple[str, str]:
             command, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "TMPDIR": folder}
         )
     outcome, _, detail = done.stdout.partition("\n")
+    detail = detail.rpartition("\n/")[0].strip()  # the last line is the file's path
     return (outcome, detail) if outcome in OUTCOMES else ("signal", f"the process ended with {done.returncode}")
 
 
@@ -643,8 +673,11 @@ def main() -> int:
         print(f"{name:18s}{row}   {counts.peak_bytes / 2**20:.0f} MB", flush=True)
         for kind, (number, _) in counts.faults.items():
             print(f"    --format {name} --seed {options.seed} --only {number}: {kind}", flush=True)
-        if counts.read_again:
-            print(f"    {counts.read_again} ended the process that read them, and were read again as by the commands")
+        if counts.ended:
+            again = min(counts.ended, AGAIN)
+            print(
+                f"    {counts.ended} ended the process that read them; {again} of these were read again by the commands"
+            )
         for text, number in counts.without_remedy.most_common(3):
             print(f"    {number} x {text.splitlines()[0]}", flush=True)
         total.update(counts.outcomes)

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
@@ -80,19 +81,20 @@ def run_tasks(
             ) from error
 
 
-def run_apart(function: Callable[[Task], Result], task: Task) -> Result:
-    """Call a function in a process of its own, which a library may end.
+def run_apart(function: Callable[[Task], Result], task: Task, *, memory_bytes: int) -> Result:
+    """Call a function in a process of its own, for libraries that hostile files can bring to an end.
 
     Args:
         function: A function that can be pickled, as its argument and its result.
         task: Its argument.
+        memory_bytes: What the process may take beyond what it has when it begins; kept to on Linux only.
 
     Raises:
         BrokenProcessPool: The process has ended before the function.
         Exception: What the function raises.
     """
     with progress_bar(1, "", shown=False) as bar:
-        return _run_in_processes(function, [task], 1, bar)[0]
+        return _run_in_processes(partial(_bounded, function, memory_bytes), [task], 1, bar)[0]
 
 
 def run_cases(
@@ -187,6 +189,17 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _bounded(function: Callable[[Task], Result], memory_bytes: int, task: Task) -> Result:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say before they end a process helps nobody
+    if sys.platform == "linux":
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:
+            taken = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    return function(task)
 
 
 def _counted(function: Callable[[Task], Result], task: Task, bar: tqdm) -> Result:

@@ -150,13 +150,15 @@ def _from_folders(
     subfolders: Sequence[Path], suffixes: Sequence[str], problems: Problems
 ) -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
-    for subfolder in subfolders:
+    images_of = {subfolder: problems.attempt(list_images, subfolder) for subfolder in subfolders}
+    without = [subfolder for subfolder, images in images_of.items() if images == {}]
+    series_of = dict(zip(without, dicom_series(without), strict=True))
+    for subfolder, images in images_of.items():
         case, where = subfolder.name, str(subfolder)
-        images = problems.attempt(list_images, subfolder)
         if images is None:
             continue
         if not images:
-            series = dicom_series(subfolder)
+            series = series_of[subfolder]
             if len(series) == 1 and len(suffixes) < 2:
                 found[case] = {suffixes[0] if suffixes else "": subfolder}
             else:

@@ -7,8 +7,6 @@ Vertices are rows (V, 3), in the unit and the coordinate system of the file; fac
 
 from __future__ import annotations
 
-import os
-import sys
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -46,7 +44,7 @@ def read_mesh(path: Path) -> tuple[FloatArray, IntArray]:
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file (remedy: check the template's path)")
     try:
-        return run_apart(_read_alone, path)
+        return run_apart(read_mesh_here, path, memory_bytes=_MEMORY_BYTES)
     except BrokenProcessPool:
         what = "it is damaged, or takes more than 2 GB of memory"
         raise InvalidInputError(
@@ -67,7 +65,9 @@ def read_mesh_here(path: Path) -> tuple[FloatArray, IntArray]:
         raise InvalidInputError(f"{path}: cannot be read as a mesh: {error} (remedy: export it again)") from error
     if surface.n_points == 0 or surface.n_cells == 0:
         raise InvalidInputError(f"{path}: holds no triangles (remedy: export a surface, not points or a volume)")
-    check_closed(np.asarray(surface.points, float), surface.regular_faces.astype(np.int64), path.name)
+    vertices, faces = np.asarray(surface.points, float), surface.regular_faces.astype(np.int64)
+    check_closed(vertices, faces, path.name)
+    surface = pyvista.PolyData.from_regular_faces(vertices, faces)  # without lines beside the triangles
     if surface.n_points > MOST_VERTICES:
         surface = surface.decimate_pro(1 - 0.98 * MOST_VERTICES / surface.n_points, preserve_topology=True).clean()
     while surface.n_points < FEWEST_VERTICES:
@@ -81,6 +81,8 @@ def check_closed(vertices: FloatArray, faces: IntArray, name: str) -> None:
     Raises:
         InvalidInputError: Such a mesh, under this name.
     """
+    if len(faces) == 0 or faces.min() < 0 or faces.max() >= len(vertices):
+        raise InvalidInputError(f"{name}: its triangles name vertices that it does not have (remedy: export it again)")
     problems = []
     directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     _, uses = np.unique(np.sort(directed, axis=1), axis=0, return_counts=True)
@@ -99,13 +101,3 @@ def check_closed(vertices: FloatArray, faces: IntArray, name: str) -> None:
             f"{name}: a template must be one closed surface, but " + "; ".join(problems) + " (remedy: close holes and "
             "keep the largest piece, for example with 3D Slicer's Surface Toolbox)"
         )
-
-
-def _read_alone(path: Path) -> tuple[FloatArray, IntArray]:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what VTK says before it ends the process helps nobody
-    if sys.platform == "linux":
-        import resource
-
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + _MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    return read_mesh_here(path)

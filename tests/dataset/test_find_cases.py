@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import locale
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import SimpleITK as sitk
 
 from nnunet_weak.dataset.find_cases import discover_cases, why_not_a_case_name
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images.dicom import kept_locale
 from nnunet_weak.images.read import read_case_image
 
 
@@ -31,8 +31,8 @@ def problems_of(folder: Path, **options: object) -> tuple[str, ...]:
     return caught.value.problems
 
 
-@kept_locale()
 def write_series(folder: Path, array: np.ndarray, uid: str) -> None:
+    before = locale.setlocale(locale.LC_ALL)
     folder.mkdir(parents=True, exist_ok=True)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -45,6 +45,7 @@ def write_series(folder: Path, array: np.ndarray, uid: str) -> None:
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{uid}_{len(array) - number}.dcm"))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)  # which writing changes
 
 
 def test_one_file_for_each_case(tmp_path):
@@ -113,6 +114,19 @@ def test_dicom_series(tmp_path):
     assert "2 DICOM series" in problems_of(tmp_path)[0]
     with pytest.raises(InvalidInputError, match="2 DICOM series, one is needed"):
         read_case_image(tmp_path / "a")
+
+
+def test_a_damaged_dicom_file_takes_no_memory(tmp_path):
+    """SimpleITK takes as much as the file says, 2 GB here."""
+    write_series(tmp_path / "a", np.ones((1, 4, 5), np.int16), "1.2.3.4")
+    (path,) = (tmp_path / "a").iterdir()
+    content = path.read_bytes()
+    at = content.index(b"\x08\x00\x60\x00") + 4
+    path.write_bytes(content[:at] + b"OB\0\0" + (2**31).to_bytes(4, "little") + content[at + 4 :])
+    assert "no images" in problems_of(tmp_path)[0]
+    with pytest.raises(InvalidInputError, match="0 DICOM series"):
+        read_case_image(tmp_path / "a")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1 << 20  # kB
 
 
 def test_read_case_image_reads_files_too(tmp_path):
