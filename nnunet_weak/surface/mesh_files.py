@@ -58,21 +58,21 @@ def read_mesh_here(path: Path) -> tuple[FloatArray, IntArray]:
         import pyvista
 
         surface = pyvista.read(path).extract_surface(algorithm=None).triangulate().clean()
+        if surface.n_points == 0 or surface.n_cells == 0:
+            raise InvalidInputError(f"{path}: holds no triangles (remedy: export a surface, not points or a volume)")
+        check_closed(np.asarray(surface.points, float), surface.regular_faces.astype(np.int64), path.name)
+        if surface.n_points > MOST_VERTICES:
+            surface = surface.decimate_pro(1 - 0.98 * MOST_VERTICES / surface.n_points, preserve_topology=True).clean()
+        while surface.n_points < FEWEST_VERTICES:
+            surface = surface.subdivide(1, "linear").clean()
+        return np.asarray(surface.points, float), surface.regular_faces.astype(np.int64)
+    except InvalidInputError:
+        raise
     except ImportError:
         remedy = "pip install 'nnunet_weak[mesh]'"
         raise InvalidInputError(f"{path}: needs PyVista, which is not installed (remedy: {remedy})") from None
-    except Exception as error:  # every reader has its own exceptions
+    except Exception as error:  # every reader and filter has its own exceptions
         raise InvalidInputError(f"{path}: cannot be read as a mesh: {error} (remedy: export it again)") from error
-    if surface.n_points == 0 or surface.n_cells == 0:
-        raise InvalidInputError(f"{path}: holds no triangles (remedy: export a surface, not points or a volume)")
-    vertices, faces = np.asarray(surface.points, float), surface.regular_faces.astype(np.int64)
-    check_closed(vertices, faces, path.name)
-    surface = pyvista.PolyData.from_regular_faces(vertices, faces)  # without lines beside the triangles
-    if surface.n_points > MOST_VERTICES:
-        surface = surface.decimate_pro(1 - 0.98 * MOST_VERTICES / surface.n_points, preserve_topology=True).clean()
-    while surface.n_points < FEWEST_VERTICES:
-        surface = surface.subdivide(1, "linear").clean()
-    return np.asarray(surface.points, float), surface.regular_faces.astype(np.int64)
 
 
 def check_closed(vertices: FloatArray, faces: IntArray, name: str) -> None:
