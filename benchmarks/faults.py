@@ -37,14 +37,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
 
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.options import option, parse, read_count
 
-Kind = Literal["kill", "full", "read-only", "twice"]
-KINDS = get_args(Kind)
+KINDS = ("kill", "full", "read-only", "twice")
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 TIMEOUT_SECONDS, ORPHANS_SECONDS = 300, 20
 ROOM = 64 << 20  # of a disk that is not full, bytes
@@ -73,7 +71,7 @@ class Options:
     work: Path = option(metavar="DIR", help="working folder")
     bin: Path = option(default=Path(sys.executable).parent, metavar="DIR", help="of the commands (default: Python's)")
     commands: tuple[str, ...] = option(default=(), metavar="NAME", help="without nnunet_weak_ (default: all)")
-    kinds: tuple[Kind, ...] = option(default=KINDS, choices=KINDS, help="faults (default: all)")
+    kinds: tuple[str, ...] = option(default=KINDS, choices=KINDS, help="faults (default: all)")
     moments: int = option(
         default=20, read=partial(read_count, "--moments"), help="of SIGKILL, for each command (default: %(default)s)"
     )

@@ -75,12 +75,12 @@ def _preprocess_dataset(dataset: str, options: Options) -> None:
     if not plans_file.is_file():
         raise InvalidInputError(f"{plans_file}: no such file (remedy: run nnUNetv2_plan_and_preprocess first)")
     plans = read_plans(plans_file)
-    file_ending = read_stock_entries(raw).file_ending
+    entries = read_stock_entries(raw)
     cases = sorted(annotations.cases)[options.part_id :: options.num_parts]
     with damaged_plans_named(plans_file):
         configurations = _preprocessed_configurations(plans, preprocessed, options.configuration)
     for name, folder in configurations.items():
-        maps = maps_of(annotations, raw, folder, file_ending, cases)
+        maps = maps_of(annotations, raw, folder, entries.file_ending, cases, entries.num_classes)
         processes = options.processes or default_processes()
         with damaged_plans_named(plans_file):
             written = preprocess_maps(maps, plans, name, folder, processes=processes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,15 @@ logger = logging.getLogger(__name__)
 
 Files = dict[str, Path]
 """Files of one case: the reference under the name "", predictions under the methods' names."""
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Rows of one case, and the values above 0 that occur in its files."""
+
+    rows: list[dict[str, Any]]
+    in_reference: set[int]
+    in_predictions: dict[Path, set[int]]
 
 
 def evaluate_folders(
@@ -66,17 +75,30 @@ def evaluate_folders(
         problems.raise_if_any("references")
     evaluate = partial(_evaluate, scheme=scheme, nsd_tolerance_mm=nsd_tolerance_mm)
     results = run_cases(evaluate, cases, problems, description="Evaluating", **settings)
-    if not problems and scheme.known_values is None:
-        occurring = set().union(*(values for _, values in results.values()))
-        present = ", ".join(map(str, sorted(occurring))) or "none"
-        for label, values_of_label in scheme.labels.items():
-            if not occurring.intersection(values_of_label):
-                what = f"value {', '.join(map(str, values_of_label))} occurs in no file; values that do: {present}"
-                problems.add(f"label {label}", what, "correct the values in --labels")
+    if not problems and scheme.by_user:
+        _check_named_labels(scheme, results, problems)
     problems.raise_if_any("evaluation")
     order = list(methods)
-    rows = [{"case": case, **row} for case, (found, _) in results.items() for row in found]
+    rows = [{"case": case, **row} for case, result in results.items() for row in result.rows]
     return pd.DataFrame(sorted(rows, key=lambda row: order.index(row["method"])))
+
+
+def _check_named_labels(scheme: LabelScheme, results: Mapping[str, _Result], problems: Problems) -> None:
+    """Refuse labels that occur in no file and, without a dataset.json, values that no label and no reference has."""
+    named = set().union(*scheme.labels.values())
+    in_references = set().union(*(result.in_reference for result in results.values()))
+    known = frozenset(named | in_references)
+    occurring = set(in_references)
+    for result in results.values():
+        for path, values in result.in_predictions.items():
+            occurring |= values
+            if scheme.known_values is None:
+                replace(scheme, known_values=known).check(path, values, problems)
+    present = ", ".join(map(str, sorted(occurring))) or "none"
+    for label, values_of_label in scheme.labels.items():
+        if not occurring.intersection(values_of_label):
+            what = f"value {', '.join(map(str, values_of_label))} occurs in no file; values that do: {present}"
+            problems.add(f"label {label}", what, "correct the values in --labels")
 
 
 def _pair(methods: Mapping[str, Path | str], reference: Path, allow_missing: bool) -> dict[str, Files]:
@@ -118,14 +140,12 @@ def _values_in_reference(files: Files) -> set[int]:
     return set(label_boxes(sitk.GetArrayViewFromImage(reference)))
 
 
-def _evaluate(files: Files, scheme: LabelScheme, nsd_tolerance_mm: float) -> tuple[list[dict[str, Any]], set[int]]:
-    """Rows of one case, and the values that occur in its files."""
+def _evaluate(files: Files, scheme: LabelScheme, nsd_tolerance_mm: float) -> _Result:
     problems = Problems()
     reference = read_label_map(files[""])
     array = sitk.GetArrayViewFromImage(reference)
-    occurring = set(label_boxes(array))
-    scheme.check(files[""], occurring - {scheme.ignore_label}, problems)
-    rows: list[dict[str, Any]] = []
+    result = _Result([], set(label_boxes(array)), {})
+    scheme.check(files[""], result.in_reference - {scheme.ignore_label}, problems)
     for method, path in files.items():
         prediction = problems.attempt(read_label_map, path, reference.GetSize()) if method else None
         if prediction is None:
@@ -137,7 +157,7 @@ def _evaluate(files: Files, scheme: LabelScheme, nsd_tolerance_mm: float) -> tup
         predicted = sitk.GetArrayViewFromImage(prediction)
         values = set(label_boxes(predicted))
         scheme.check(path, values, problems)
-        occurring |= values
+        result.in_predictions[path] = values
         if not problems:
             measured = evaluate_case(
                 predicted,
@@ -147,6 +167,6 @@ def _evaluate(files: Files, scheme: LabelScheme, nsd_tolerance_mm: float) -> tup
                 ignore_label=scheme.ignore_label,
                 nsd_tolerance_mm=nsd_tolerance_mm,
             )
-            rows += [{"method": method, **asdict(row)} for row in measured]
+            result.rows.extend({"method": method, **asdict(row)} for row in measured)
     problems.raise_if_any()
-    return rows, occurring
+    return result

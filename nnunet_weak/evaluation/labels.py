@@ -21,14 +21,17 @@ class LabelScheme:
     Attributes:
         labels: Name to values; several values for an nnU-Net region.
         ignore_label: Value of voxels that are not annotated, if the data set has one.
-        known_values: Values that may occur in a file, besides 0 and the ignore label; `None` allows all.
+        known_values: Values that may occur in a file, besides 0 and the ignore label; where it is `None`, those of the
+            labels and those that occur in references.
         source: Where the labels come from, for the record.
+        by_user: Whether a user has named them, so that each must occur in some file.
     """
 
     labels: Labels
     ignore_label: int | None = None
     known_values: frozenset[int] | None = None
     source: str = "given"
+    by_user: bool = False
 
     @classmethod
     def of_references(cls, values_of_cases: Mapping[str, set[int]]) -> LabelScheme:
@@ -41,6 +44,10 @@ class LabelScheme:
         if self.known_values is None or values <= self.known_values:
             return
         unknown = ", ".join(map(str, sorted(values - self.known_values)))
+        if self.by_user:
+            what = f"values {unknown} are neither in --labels nor labels of the data set (dataset.json or references)"
+            problems.add(str(path), what, "correct the file, or name these values in --labels as well")
+            return
         known = ", ".join(f"{name} = {'+'.join(map(str, v))}" for name, v in self.labels.items())
         remedy = "correct the file, or name the labels to evaluate with --labels"
         problems.add(str(path), f"values {unknown} are no label of {self.source} ({known})", remedy)
@@ -80,6 +87,8 @@ def read_dataset_json(path: Path) -> LabelScheme:
 def choose_labels(requested: Sequence[str], found: LabelScheme | None) -> LabelScheme:
     """Labels that a user names on the command line.
 
+    Other labels of `found` may occur in files, and are not evaluated.
+
     Args:
         requested: Each `NAME` (of `found`), `VALUE`, `NAME=VALUE`, or `NAME=VALUE,VALUE` for a region.
         found: From the data set's dataset.json if there is one; it lends names and the ignore label.
@@ -112,4 +121,7 @@ def choose_labels(requested: Sequence[str], found: LabelScheme | None) -> LabelS
             problems.add(where, f"label {name} is named twice", "name it once")
         labels[name] = values
     problems.raise_if_any("labels")
-    return LabelScheme(labels, ignore_label, None, "named by the user")
+    known_values = None
+    if found and found.known_values is not None:
+        known_values = found.known_values.union(*labels.values())
+    return LabelScheme(labels, ignore_label, known_values, "named by the user", by_user=True)

@@ -36,6 +36,8 @@ from nnunet_weak.parallel import run_cases
 
 RAW_FOLDER = "annotationsTr"
 PREPROCESSED_FOLDER = "annotation_maps"
+_HIGHEST_WEIGHT_CODE = 255
+_SPACING_TOLERANCE = 1e-3
 _SOURCE, _GEOMETRY = "source_sha256", "geometry"
 _RESAMPLING_KEYS = ("resampling_fn_seg", "resampling_fn_seg_kwargs")
 
@@ -49,12 +51,14 @@ class AnnotationMap:
         name: Name of the map.
         source: File in the raw data set.
         target: File in the preprocessed data set.
+        highest: Largest value that it may hold.
     """
 
     case: str
     name: str
     source: Path
     target: Path
+    highest: int
 
 
 def map_path(configuration_folder: Path | str, name: str, case: str) -> Path:
@@ -70,15 +74,21 @@ def open_map(configuration_folder: Path | str, name: str, case: str) -> Any:
 
 
 def maps_of(
-    annotations: WeakAnnotations, raw: Path, configuration_folder: Path, file_ending: str, cases: Sequence[str]
+    annotations: WeakAnnotations,
+    raw: Path,
+    configuration_folder: Path,
+    file_ending: str,
+    cases: Sequence[str],
+    num_classes: int,
 ) -> list[AnnotationMap]:
-    """All maps that the given cases have, by case."""
-    source = raw / RAW_FOLDER
-    return [
-        AnnotationMap(case, name, source / name / f"{case}{file_ending}", map_path(configuration_folder, name, case))
-        for case in cases
-        for name in annotations.cases[case].maps
-    ]
+    """All maps that the given cases have, by case; `num_classes` is with the background."""
+    found = []
+    for case in cases:
+        for name in annotations.cases[case].maps:
+            source = raw / RAW_FOLDER / name / f"{case}{file_ending}"
+            highest = _HIGHEST_WEIGHT_CODE if annotations.maps[name] == "weights" else num_classes
+            found.append(AnnotationMap(case, name, source, map_path(configuration_folder, name, case), highest))
+    return found
 
 
 def preprocess_maps(
@@ -195,7 +205,7 @@ def _preprocess_map(entry: AnnotationMap, grid: _Grid) -> bool:
     """Preprocess a map if it is missing or stale; whether it was.
 
     Raises:
-        InvalidInputError: Its source is missing, or does not fit the preprocessed image.
+        InvalidInputError: Its source is missing, does not fit the preprocessed image, or holds a value of no class.
     """
     source = sha256(entry.source) if entry.source.is_file() else None
     if _is_up_to_date(entry.target, source, grid):
@@ -207,7 +217,16 @@ def _preprocess_map(entry: AnnotationMap, grid: _Grid) -> bool:
             f"{entry.source} is not there (remedy: run nnunet_weak_preprocess_annotations where the raw data is)"
         )
     read_label_map(entry.source)  # nnU-Net's reader takes truncated and absurd files
-    array, _ = grid.plans.image_reader_writer_class().read_seg(str(entry.source))
+    array, found = grid.plans.image_reader_writer_class().read_seg(str(entry.source))
+    where, remedy = f"{entry.source}, case '{entry.case}'", "convert the annotation again"
+    if array.max() > entry.highest:
+        raise InvalidInputError(
+            f"{where}: holds the value {int(array.max())}, values of the annotation map '{entry.name}' are 0, blank, "
+            f"to {entry.highest} (remedy: {remedy})"
+        )
+    if not np.allclose(found["spacing"], grid.properties["spacing"], rtol=_SPACING_TOLERANCE, atol=0):
+        own, other = (", ".join(f"{float(value):g}" for value in p["spacing"]) for p in (found, grid.properties))
+        raise InvalidInputError(f"{where}: spacing {own} mm (z, y, x), its image has {other} (remedy: {remedy})")
     try:
         result, reason = preprocess_array(array, grid.properties, grid.plans, grid.configuration), ""
     except ValueError as error:

@@ -171,7 +171,8 @@ class nnUNetTrainerWeak(LossTermsTrainer):
             name = self.plans_manager.dataset_name
             folder = Path(self.preprocessed_dataset_folder)
             raw = Path(str(nnUNet_raw) if nnUNet_raw.is_set() else "nnUNet_raw") / name
-            maps = maps_of(self.annotations, raw, folder, self.dataset_json["file_ending"], cases)
+            classes = len(set(self.dataset_json["labels"]) - {"ignore"})
+            maps = maps_of(self.annotations, raw, folder, self.dataset_json["file_ending"], cases, classes)
             processes = max(1, get_allowed_n_proc_DA())
             plans, configuration = self.plans_manager.plans, self.configuration_name
             written = preprocess_maps(maps, plans, configuration, folder, processes=processes, progress=False)

@@ -121,6 +121,20 @@ def test_labels_named_on_the_command_line(folders, capsys):
     assert "occurs in no file; values that do: 1, 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("with_dataset_json", [True, False])
+def test_values_of_no_label_are_refused_where_labels_are_named(folders, capsys, with_dataset_json):
+    if not with_dataset_json:
+        (folders / "raw" / "dataset.json").unlink()
+    array = label_map(2)
+    assert run(folders, "--labels", "1") == 0, "label 2 may occur, and is not evaluated"
+    array[0, 0, 0] = 9
+    write(folders / "moved" / "case.2.nrrd", array)
+    capsys.readouterr()
+    assert run(folders, "--labels", "1") == 2
+    assert "case.2.nrrd: values 9 are neither in --labels nor labels of the data set" in capsys.readouterr().err
+    assert run(folders, "--labels", "1", "cyst=9") == 0
+
+
 def test_without_dataset_json_the_values_of_the_references_count(folders, capsys):
     (folders / "raw" / "dataset.json").unlink()
     assert run(folders, "--output", folders / "out") == 0

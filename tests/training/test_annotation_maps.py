@@ -124,7 +124,7 @@ def preprocessed(tmp_path):
 
 def made(preprocessed, raw=None):
     plans, folder, here, annotations = preprocessed
-    maps = maps_of(annotations, raw or here, folder, ".nii.gz", ["one"])
+    maps = maps_of(annotations, raw or here, folder, ".nii.gz", ["one"], int(image_and_labels()[1].max()) + 1)
     return preprocess_maps(maps, plans, "c", folder, progress=False)
 
 
@@ -157,6 +157,23 @@ def test_what_cannot_be_made_says_so(preprocessed, tmp_path):
     with pytest.raises(InvalidInputError, match="does not fit.*nnUNetv2_plan_and_preprocess"):
         made(preprocessed)
     assert made_names(folder) == ["anna_not"], "the other map was made"
+
+
+@pytest.mark.parametrize(
+    "spoil, message", [("value", "holds the value 9, .* 0, blank, to"), ("spacing", "spacing .* its image has")]
+)
+def test_maps_of_other_classes_or_images_are_refused(preprocessed, spoil, message):
+    _, folder, raw, _ = preprocessed
+    source = raw / "annotationsTr" / "anna" / "one.nii.gz"
+    drawn = sitk.ReadImage(str(source))
+    if spoil == "value":
+        drawn[0, 0, 0] = 9
+    else:
+        drawn.SetSpacing((SPACING[2], SPACING[1] * 1.1, SPACING[0]))
+    sitk.WriteImage(drawn, str(source))
+    with pytest.raises(InvalidInputError, match=f"one.nii.gz, case 'one': {message}.*remedy"):
+        made(preprocessed)
+    assert made_names(folder) == ["anna_not"]
 
 
 def made_names(folder):
