@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,6 +18,7 @@ from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.json_files import load_json
 from nnunet_weak.images.read import with_geometry_of
 
+_HEADER_BYTES = 1 << 16
 _REORIENTS = "NibabelIOWithReorient"
 _REMEDY = "nnUNetv2_predict -i imagesTr -o FOLDER ... --save_probabilities"
 
@@ -46,10 +47,15 @@ def read_probabilities(path: Path, classes: Sequence[str], image: sitk.Image) ->
         InvalidInputError: The file cannot be read, holds no probabilities, or those of another size than the image.
     """
     labels = _labels_of(path.parent, classes)
+    most = image.GetNumberOfPixels() * len(_read(path.parent, "dataset.json")["labels"]) * 8 + _HEADER_BYTES
     try:
+        with ZipFile(path) as archive:
+            unpacked = archive.getinfo("probabilities.npy").file_size
+        if unpacked > most:
+            raise ValueError(f"{unpacked} bytes, labels and image need at most {most}")
         with np.load(path) as content:
             values = content["probabilities"]
-    except (KeyError, OSError, ValueError, BadZipFile) as error:
+    except Exception as error:  # archives, compression and array headers have exceptions of their own
         raise InvalidInputError(f"{path}: holds no probabilities: {error} (remedy: {_REMEDY})") from error
     expected = (max(labels.values()) + 1, *image.GetSize()[::-1])
     if values.shape[1:] != expected[1:] or values.shape[0] < expected[0]:

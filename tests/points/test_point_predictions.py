@@ -5,8 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from point_study import CENTRES, PointStudy, ball, sphere_points
 from scipy.ndimage import gaussian_filter
+
+from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.points.predictions import read_probabilities
 
 LONG = ball(CENTRES["liver"]) | ball(np.array(CENTRES["liver"]) + (3, 0, 0))
 
@@ -60,6 +64,23 @@ def test_bad_predictions_are_named(study: PointStudy, capsys, given, message):
     assert study.convert("--classes", "liver", "--follow-prediction", str(predictions(study, **given))) != 0
     assert message in capsys.readouterr().err
     assert not study.raw.exists()
+
+
+@pytest.mark.parametrize("spoil", ["compression", "header", "size"])
+def test_a_damaged_archive_is_refused(study: PointStudy, spoil):
+    folder = predictions(study)
+    path, image = folder / "case_1.npz", sitk.GetImageFromArray(LONG.astype(np.uint8))
+    assert list(read_probabilities(path, ["liver"], image)) == ["liver"]
+    content = path.read_bytes()
+    if spoil == "compression":
+        path.write_bytes(content[:200] + b"\xff" * 50 + content[250:])
+    elif spoil == "header":
+        np.savez(path, probabilities=np.zeros(3))
+        path.write_bytes(path.read_bytes().replace(b"(3,)", b"((3,"))
+    else:
+        np.savez_compressed(path, probabilities=np.zeros((3, *LONG.shape[:2], 10 * LONG.shape[2])))
+    with pytest.raises(InvalidInputError, match="case_1.npz: holds no probabilities: .*remedy"):
+        read_probabilities(path, ["liver"], image)
 
 
 def test_a_folder_without_predictions_is_named(study: PointStudy, capsys):
