@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from PIL import Image
 
 from nnunet_weak.annotate.cases.loader import CaseLoader, worker_pool
 from nnunet_weak.annotate.options import AnnotateOptions
@@ -151,7 +153,10 @@ class Person:
         self.wait_for_screen("queue")
 
     def open(self, case: str, image: sitk.Image) -> None:
-        """Choose a case in the queue."""
+        """Choose a case in the queue; what was done before is saved on the way there."""
+        if self.page.locator("body[data-screen='queue']").count() == 0:
+            self.page.locator("#nav [data-screen='queue']").click()
+            self.wait_for_screen("queue")
         self.page.locator(f"tr[data-case='{case}']").click()
         self.seen(image)
 
@@ -224,15 +229,14 @@ class Person:
         """Wait until the page says that everything is saved."""
         self.page.locator("#saved[data-state='saved']:not([data-revision='0'])").wait_for(timeout=20_000)
 
-    def brightness(self, plane: str, voxel: Sequence[float]) -> int:
+    def picture(self) -> Image.Image:
+        """The screen in grey."""
+        return Image.open(BytesIO(self.page.screenshot())).convert("L")
+
+    def brightness(self, plane: str, voxel: Sequence[float], picture: Image.Image | None = None) -> int:
         """Of the pixel at which a voxel is shown, on a picture of the screen."""
-        from io import BytesIO
-
-        from PIL import Image
-
-        picture = Image.open(BytesIO(self.page.screenshot())).convert("L")
         x, y = self.pixel(plane, voxel)
-        return picture.getpixel((round(x), round(y)))
+        return (picture or self.picture()).getpixel((int(x), int(y)))
 
     def _tile(self, plane: str) -> tuple[float, float, float, float, int, int, float]:
         stage = self.page.locator("#stage").bounding_box()

@@ -36,7 +36,7 @@ def browser() -> Iterator:
 
 @pytest.fixture
 def page(browser) -> Iterator:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = browser.new_context(viewport={"width": 800, "height": 500})  # few pixels, which are drawn in software
     yield context.new_page()
     context.close()
 

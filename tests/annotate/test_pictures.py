@@ -20,6 +20,7 @@ from nnunet_weak.cli.make_phantoms import main as make_phantoms
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CASE = "train_001"
 FRAME_WIDTH, COLOURS = 800, 192
+WINDOW = {"width": 1280, "height": 800}
 # pictures shall not show where pytest keeps its files
 _HIDE_TEMPORARY_FOLDER = """() => {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -87,6 +88,7 @@ def shaft_of(folder: Path, person: Person) -> np.ndarray:
 
 
 def test_scores(phantoms, page):
+    page.set_viewport_size(WINDOW)
     with served(phantoms, "scores") as server:
         person = Person(page, server)
         camera = Camera(person)
@@ -113,6 +115,7 @@ def test_scores(phantoms, page):
 
 
 def test_points(phantoms, page):
+    page.set_viewport_size(WINDOW)
     with served(phantoms, "points", classes=("shaft",)) as server:
         person = Person(page, server)
         camera = Camera(person)
@@ -152,6 +155,7 @@ def surface_of(voxels: np.ndarray) -> np.ndarray:
 
 
 def test_drawings(phantoms, page):
+    page.set_viewport_size(WINDOW)
     with served(phantoms, "drawings", classes=("proximal", "shaft", "distal")) as server:
         person = Person(page, server)
         camera = Camera(person)

@@ -54,7 +54,6 @@ def test_from_the_browser_to_a_model(workplace, study, page, task):
     annotate: Callable[[Person, np.ndarray], None] = globals()[f"annotate_{task}"]
     cases = sorted(path.name.removesuffix(".nii.gz") for path in (study / "images").iterdir())
     classes = {"drawings": tuple(CLASSES), "points": ("shaft",)}.get(task)
-    page.set_viewport_size({"width": 960, "height": 600})  # fewer pixels to draw in software
     with served(study, task, **({} if classes is None else {"classes": classes})) as server:
         person = Person(page, server)
         person.begin()

@@ -19,6 +19,7 @@ export class Work {
   // Open a case; null, or why it cannot be opened.
   async open(name) {
     this.saver?.close();
+    this.task?.close?.();
     Object.assign(this, { name, task: null, saver: null });
     this.viewer.task = null;
     find("busy").hidden = false;

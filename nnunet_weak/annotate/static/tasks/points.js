@@ -29,10 +29,17 @@ export class PointTask {
     return "whole";
   }
 
+  // Another case is opened: a surface that is still being fitted is not shown there.
+  close() {
+    for (const timer of this.timers.values()) clearTimeout(timer);
+    for (const abort of this.running.values()) abort.abort();
+  }
+
   async begin(content) {
     this.read(content);
     this.history = new History(this.objects);
     this.work.viewer.solid.show(new Map());
+    delete this.work.viewer.stage.dataset.fit;
     for (const object of this.objects) this.fit(object, 0);
   }
 
