@@ -31,7 +31,7 @@ export async function showExport() {
   find("export").replaceChildren(
     make("h1", {}, "Export"),
     make("p", {}, "Everything is saved as you go. This command makes the nnU-Net data set; choose its number (-d) and name (-n), and set nnUNet_raw."),
-    make("pre", { id: "command" }, command),
+    make("pre", { id: "command" }, ...command.split(" ").flatMap((word) => [make("span", {}, word), " "]).slice(0, -1)),
     make("div.summary", {}, copy, run),
     verdict,
     problems,

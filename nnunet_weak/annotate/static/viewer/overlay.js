@@ -39,6 +39,7 @@ export class Overlay {
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, planes.width, planes.height);
     context.lineJoin = context.lineCap = "round";
+    this.unit = Math.max(1, planes.height / 1000); // lines and points are larger on a large screen, as letters are
     for (const tile of planes.tiles) {
       const { x, y, width, height } = tile.rect;
       context.save();
@@ -88,7 +89,7 @@ export class Overlay {
       }
       context.strokeStyle = shade;
       context.globalAlpha = strong === undefined || strong === label ? 1 : 0.7;
-      context.lineWidth = strong === label ? 2.2 : 1.4;
+      context.lineWidth = (strong === label ? 2.2 : 1.4) * this.unit;
       context.stroke();
       context.globalAlpha = 1;
     }
@@ -137,7 +138,7 @@ export class Overlay {
   drawSurface(planes, tile, { vertices, faces, colour, width = 2 }) {
     const { context } = this;
     context.strokeStyle = colour;
-    context.lineWidth = width;
+    context.lineWidth = width * this.unit;
     context.beginPath();
     for (const [a, b] of section(vertices, faces, tile.axis, planes.cursor[tile.axis])) {
       context.moveTo(...planes.toScreen(tile, a));
@@ -156,14 +157,14 @@ export class Overlay {
     context.strokeStyle = "#000";
     context.lineWidth = 1;
     context.beginPath();
-    context.arc(x, y, 4, 0, 7);
+    context.arc(x, y, 4 * this.unit, 0, 7);
     context.fill();
     context.stroke();
     if (ring) {
       context.strokeStyle = ring;
-      context.lineWidth = 2;
+      context.lineWidth = 2 * this.unit;
       context.beginPath();
-      context.arc(x, y, 8, 0, 7);
+      context.arc(x, y, 8 * this.unit, 0, 7);
       context.stroke();
     }
     context.globalAlpha = 1;
