@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import stat
@@ -11,9 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from annotation_client import Client, table_of
-from annotation_person import served
+from annotation_person import SIZE, served
 
 from nnunet_weak.annotate.messages import pack
 from nnunet_weak.annotate.records import files
@@ -183,3 +185,25 @@ def test_images_may_be_read_only_and_stay_as_they_are(folder):
         assert [client.score(case, 0)[0] for case in ("case_a", "case_b")] == [200, 200]
     assert {path: path.stat().st_mtime_ns for path in paths} == before  # also for root, whom no right stops
     assert sorted(path.name for path in folder.iterdir()) == ["annotation", "images", "masks"]
+
+
+def test_a_share_without_locks_and_links_will_do(folder, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="Windows has other locks")
+
+    def unsupported(*_, **__):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    for module, names in ((os, ("link", "symlink")), (fcntl, ("flock", "lockf"))):
+        for name in names:
+            monkeypatch.setattr(module, name, unsupported)
+    with served(folder, "scores") as server:
+        assert Client(server).score("case_a", 0)[0] == 200
+    one = {"class": "liver", "object": 1, "points_ras_mm": [[1, 2, 3]]}
+    with served(folder, "points", classes=("liver",)) as server:
+        assert Client(server).save("case_a", 0, {"objects": [one]})[0] == 200
+    drawn = np.ones((2, *SIZE[::-1]), np.uint8)
+    with served(folder, "drawings", classes=("liver",)) as server:
+        block = gzip.compress(drawn.tobytes())
+        assert Client(server).save("case_a", 0, {"view": "whole"}, (block,))[0] == 200
+    for name in ("scores.csv", "points/anna/case_a/liver.mrk.json", "drawings/anna/case_a.nii.gz"):
+        assert (folder / "annotation" / name).is_file(), name

@@ -37,13 +37,17 @@ export class ScoreTask {
   async begin(content) {
     this.read(content);
     this.history = new History(this.scores);
-    this.current = Math.max(0, this.regions.findIndex((region) => !this.isComplete(region)));
-    await this.go(this.current, false);
+    await this.goToFirstOpen();
   }
 
   async restore({ header }) {
     this.read(header.content);
     this.history.add(this.scores);
+    await this.goToFirstOpen();
+  }
+
+  async goToFirstOpen() {
+    await this.go(Math.max(0, this.regions.findIndex((region) => !this.isComplete(region))), false);
   }
 
   read(content) {
