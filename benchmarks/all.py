@@ -25,7 +25,8 @@ from nnunet_weak.options import parse
 ABLATIONS = [
     name.removeprefix("nnUNetTrainer")
     for name in trainers.__all__
-    if name.startswith("nnUNetTrainerRefineSeg") and name != "nnUNetTrainerRefineSeg"
+    if name.startswith("nnUNetTrainerRefineSeg")
+    and name not in ("nnUNetTrainerRefineSeg", "nnUNetTrainerRefineSegPlus")
 ]
 SCORES = [
     Row(data, annotation, trainer)
@@ -42,14 +43,14 @@ DRAWINGS = [
     Row("acdc", annotation, trainer)
     for annotation, names in {
         "full": ["Stock"],
-        "coarse": ["Stock", "RefineSeg", *ABLATIONS],
+        "coarse": ["Stock", "RefineSeg", "RefineSegPlus", *ABLATIONS],
         "coarse_filled": ["Stock"],
-        "coarse_walker": ["RefineSeg"],
-        "two": ["Stock", "RefineSeg"],
+        "coarse_walker": ["RefineSeg", "RefineSegPlus"],
+        "two": ["Stock", "RefineSeg", "RefineSegPlus"],
         "staple": ["Stock"],
-        "scribbles": ["Stock", "RefineSeg"],
+        "scribbles": ["Stock", "RefineSeg", "RefineSegPlus"],
         "scribbles_filled": ["Stock"],
-        "scribbles_walker": ["RefineSeg"],
+        "scribbles_walker": ["RefineSeg", "RefineSegPlus"],
     }.items()
     for trainer in names
 ]

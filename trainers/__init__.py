@@ -12,6 +12,7 @@ from nnunet_weak.trainers.refineseg_ablations import (
     nnUNetTrainerRefineSegNoWarmup,
     nnUNetTrainerRefineSegSGD,
 )
+from nnunet_weak.trainers.refineseg_plus import nnUNetTrainerRefineSegPlus
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.score_ablations import (
     nnUNetTrainerSCORENoBothLabel,
@@ -35,6 +36,7 @@ __all__ = [
     "nnUNetTrainerRefineSegNoRegulariser",
     "nnUNetTrainerRefineSegNoWarmup",
     "nnUNetTrainerRefineSegSGD",
+    "nnUNetTrainerRefineSegPlus",
     "nnUNetTrainerSCORE",
     "nnUNetTrainerSCORENoBothLabel",
     "nnUNetTrainerSCORENoMorphologicalAugmentation",
