@@ -17,7 +17,8 @@ Nothing is chosen on the test cases. Prints the tables.
 
 from __future__ import annotations
 
-from benchmarks.runs import Row, RunOptions, run_rows
+from benchmarks.rows import run_rows
+from benchmarks.runs import Row, RunOptions
 from benchmarks.tables import print_tables
 from nnunet_weak import trainers
 from nnunet_weak.options import parse

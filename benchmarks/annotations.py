@@ -64,6 +64,8 @@ def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]
 
     def convert(folder: DataFolder, name: str) -> None:
         table, regions = f"scores_{name}.csv", folder.data.labels
+        tuned = folder.data.likelihood_options if prior == "likelihood" else ""
+        tuned = f"--prior-options {tuned}" if tuned else ""
         folder.make(
             table,
             "nnunet_weak_simulate_scores --references train/labels --masks train/initial_masks --images train/images "
@@ -73,7 +75,8 @@ def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]
             folder,
             name,
             "scores",
-            f"--masks train/initial_masks --scores {table} --regions {regions} --prior {prior} --patients patients.csv",
+            f"--masks train/initial_masks --scores {table} --regions {regions} --prior {prior} {tuned} "
+            "--patients patients.csv",
         )
 
     return convert

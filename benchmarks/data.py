@@ -31,6 +31,7 @@ class DataSet:
         classes: Values in the labels of each class; they become 1, 2, ... in this order.
         modulo: Of the patient's number, with the remainders of the test and the development cases.
         left_out: Patients that are in no part.
+        likelihood_options: `--prior-options` of `--prior likelihood`, chosen on development cases.
         kinds: Folders beside images and labels.
     """
 
@@ -41,6 +42,7 @@ class DataSet:
     left_out: frozenset[int] = field(default=frozenset())
     channel: str = "MRI"
     configuration: str = "3d_fullres"
+    likelihood_options: str = ""
     kinds: tuple[str, ...] = ()
 
     @property
@@ -80,6 +82,7 @@ DATA = {
         development=3,
         left_out=frozenset({2, 4, 7, 13}),
         channel="CT",
+        likelihood_options="core_mm=4",
         kinds=("initial_masks",),
     ),
     "spine_mri": DataSet(

@@ -1,8 +1,7 @@
 """Trainings by the commands of nnU-Net and of this package, one row of a table after the other.
 
-A row is a data set, an annotation, a trainer and a seed. It becomes a file of results, ROW.json: the metrics of every
-held-out case, the date, the commit, the schedule. A row that has its file is done; anything else continues where it
-stopped, an interrupted training at its last checkpoint. All rows have one schedule and run one after the other.
+A row is a data set, an annotation, a trainer and a seed; `rows.py` runs them one after the other. An interrupted
+training continues at its last checkpoint. All rows have one schedule.
 
 WORK/DATA holds the cases of a data set, annotations, nnU-Net's three folders, `predictions/`, `evaluation/` and
 `log.txt`, all output of the commands, whose paths are relative to that folder.
@@ -12,18 +11,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.data import DATA, Part, collect
 from examples.command_folder import CommandFolder
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.options import option, processes_option, record_of
 
 HERE = Path(__file__).resolve().parent
@@ -224,48 +219,3 @@ class DataFolder(CommandFolder):
         if path.exists() and path.read_text() != schedule:
             raise InvalidInputError(f"{path}: is another schedule (remedy: choose another --work)")
         path.write_text(schedule)
-
-
-def run_rows(rows: Sequence[Row], options: RunOptions) -> dict[Row, dict[str, Any]]:
-    """Train, predict and measure rows one after the other, each with every seed; returns the results."""
-    from benchmarks.annotations import ANNOTATIONS
-
-    results = {}
-    wanted = [
-        row
-        for first in rows
-        for row in (Row(first.data, first.annotation, first.trainer, seed) for seed in options.seeds)
-        if not options.rows or any(text in row.name for text in options.rows)
-    ]
-    for row in wanted:
-        path = options.results / f"{row.name}.json"
-        if path.exists():
-            results[row] = json.loads(path.read_text())
-            if results[row]["schedule"] != record_of(options):
-                raise InvalidInputError(f"{path}: has another schedule (remedy: choose other --results)")
-            continue
-        print(f"\n=== {row.name}", flush=True)
-        start = time.perf_counter()
-        folder = DataFolder(options, row.data)
-        predictions = ANNOTATIONS[row.annotation].predict(folder, row)
-        results[row] = {
-            "row": asdict(row),
-            "annotation": ANNOTATIONS[row.annotation].title,
-            "date": time.strftime("%Y-%m-%d"),
-            "commit": _commit(),
-            "versions": {name: version(name) for name in ("nnunet_weak", "nnunetv2", "torch")},
-            "schedule": record_of(options),
-            "cases": folder.counts,
-            "seconds": round(time.perf_counter() - start),
-            "metrics": folder.evaluate(row.name, predictions),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as partial:
-            partial.write_text(json.dumps(results[row], indent=1) + "\n")
-    return results
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from benchmarks.runs import DataFolder, Row, RunOptions, run_rows
+from benchmarks.rows import run_rows
+from benchmarks.runs import DataFolder, Row, RunOptions
 from benchmarks.trainers.benchmark_trainers import DISTANCES_MM, LAMBDAS, variant
 from nnunet_weak.options import parse
 from nnunet_weak.trainers import nnUNetTrainerWeakNet as WeakNet
