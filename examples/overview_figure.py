@@ -181,6 +181,7 @@ def predict(name: str, trainer: str, images: Path) -> Path:
 
     output = Path(os.environ["nnUNet_results"]).parent / "predictions" / f"{name}-{trainer}"
     if not (output / "complete").exists():
+        output.mkdir(parents=True, exist_ok=True)
         predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
         predictor.initialize_from_trained_model_folder(str(model_folder(name, trainer)), ("0",))
         predictor.predict_from_files_sequential(str(images), str(output))

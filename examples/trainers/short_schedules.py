@@ -5,9 +5,11 @@ there are few steps.
 """
 
 import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
+from nnunet_weak.trainers.refineseg_plus import nnUNetTrainerRefineSegPlus
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
@@ -30,6 +32,12 @@ class ShortScoreSchedule(ShortSchedule):
     initial_lr = 1e-2
 
 
+def adamw(trainer):
+    """Optimiser and schedule of short trainings; SGD needs more steps."""
+    optimizer = torch.optim.AdamW(trainer.network.parameters(), trainer.initial_lr, weight_decay=trainer.weight_decay)
+    return optimizer, PolyLRScheduler(optimizer, trainer.initial_lr, trainer.num_epochs)
+
+
 class nnUNetTrainerSCORE_short(ShortScoreSchedule, nnUNetTrainerSCORE):
     """`nnUNetTrainerSCORE`."""
 
@@ -45,14 +53,26 @@ class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
     """`nnUNetTrainerRefineSeg`."""
 
 
+class nnUNetTrainerRefineSegPlus_short(ShortSchedule, nnUNetTrainerRefineSegPlus):
+    """`nnUNetTrainerRefineSegPlus`, with the optimiser of the stock trainer below."""
+
+    def configure_optimizers(self):
+        """AdamW with nnU-Net's schedule."""
+        return adamw(self)
+
+
 class nnUNetTrainerWeakNet_short(ShortSchedule, nnUNetTrainerWeakNet):
     reconstruction_features = 0.5
 
 
 class nnUNetTrainer_short(HalfPrecisionOnCPU, nnUNetTrainer):
-    """The stock trainer, which sets its schedule in its constructor; with its own learning rate."""
+    """The stock trainer, which sets its schedule in its constructor; with the optimiser of RefineSeg and Weak-Net."""
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
         super().__init__(plans, configuration, fold, dataset_json, device)
-        for name in ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch"):
+        for name in ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch", "initial_lr"):
             setattr(self, name, getattr(ShortSchedule, name))
+
+    def configure_optimizers(self):
+        """AdamW with nnU-Net's schedule."""
+        return adamw(self)

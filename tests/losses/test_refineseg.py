@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from nnunet_weak.losses.refineseg import (
     complementary_matrix,
+    excluded_class_loss,
     lower_resolutions_loss,
     negative_loss,
     positive_loss,
@@ -209,3 +210,23 @@ def test_lower_resolutions_learn_the_drawings_as_they_are():
         nothing = lower_resolutions_loss([half, quarter], drawings, (0.5, 0.25))
         nothing.sum().backward()
         assert nothing.item() == 0 and quarter.grad is not None and (quarter.grad == 0).all()
+
+
+def test_excluded_classes_count_alike_whatever_their_size():
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6]])
+    annotation = torch.tensor([1, 3, 3, 0])  # not class 0; not class 2, twice; blank
+    logits = (p.log() + torch.tensor([[1.0], [-2.0], [0.0], [3.0]])).T[None]
+    expected = -(math.log(0.3) + (math.log(0.7) + math.log(0.6)) / 2) / 2
+    assert excluded_class_loss(logits, annotation[None, None]).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_excluded_class_loss_of_blank_and_of_extreme_logits():
+    logits = torch.tensor([[[1e4, -1e4], [-1e4, 1e4]]], requires_grad=True)
+    blank = excluded_class_loss(logits, torch.zeros(1, 2, 2, dtype=torch.long))
+    blank.backward()
+    assert blank.item() == 0 and logits.grad is not None and not logits.grad.any()
+    logits.grad = None
+    wrong = excluded_class_loss(logits, torch.tensor([[[1, 0]]]))
+    wrong.backward()
+    assert torch.isfinite(wrong) and wrong.item() == 2e4
+    assert logits.grad[0, 0, 0] == 1 and logits.grad[0, 1, 0] == -1, "a confidently wrong voxel learns"
