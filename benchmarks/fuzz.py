@@ -22,6 +22,7 @@ import gzip
 import io
 import json
 import logging
+import math
 import os
 import random
 import resource
@@ -558,15 +559,16 @@ class Counts:
     without_remedy: Counter = field(default_factory=Counter)
     peak_bytes: int = 0
     ended: int = 0
+    end: float = math.inf
 
 
 def run(name: str, seed: int, seconds: float) -> Counts:
-    """Count the outcomes of a format for so long."""
-    counts, first, end = Counts(), 0, time.monotonic() + seconds
-    while time.monotonic() < end:
+    """Count the outcomes of a format for so long, from its first file on."""
+    counts, first = Counts(), 0
+    while time.monotonic() < counts.end:
         command = [sys.executable, "-m", "benchmarks.fuzz", "--work", name, str(seed), str(first)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            first, over = _watch(process, counts, first, end, name, seed)
+            first, over = _watch(process, counts, first, seconds, name, seed)
             process.kill()
             if over:
                 assert process.stderr is not None
@@ -578,7 +580,7 @@ def run(name: str, seed: int, seconds: float) -> Counts:
 
 
 def _watch(
-    process: subprocess.Popen, counts: Counts, number: int, end: float, name: str, seed: int
+    process: subprocess.Popen, counts: Counts, number: int, seconds: float, name: str, seed: int
 ) -> tuple[int, bool]:
     """Follow a worker until its time is over, it hangs or it dies; returns the next number, -1 if it never began."""
     assert process.stdout is not None
@@ -602,6 +604,8 @@ def _watch(
             entry = json.loads(line)
             if "start" in entry:
                 number, begun, waiting = entry["start"], True, TIMEOUT_S
+                if counts.end == math.inf:
+                    counts.end = time.monotonic() + seconds
             else:
                 outcome, detail = entry["outcome"], entry["detail"]
                 counts.peak_bytes = max(counts.peak_bytes, entry["peak"])
@@ -616,7 +620,7 @@ def _watch(
         with_memory = Path(f"/proc/{process.pid}/status")
         if with_memory.exists() and (found := [x for x in with_memory.read_text().splitlines() if "VmHWM" in x]):
             counts.peak_bytes = max(counts.peak_bytes, int(found[0].split()[1]) * 1024)
-        if time.monotonic() > end:
+        if time.monotonic() > counts.end:
             return number + 1, False
 
 
