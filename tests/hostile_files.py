@@ -141,6 +141,8 @@ _NAN, _INFINITY = math.nan, math.inf
 _PACKED = "CompressedData = True\nCompressedDataSize = 9\n"
 _ODD_ROW = [[_NAN, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
 
+_at_infinity = nifti(_FULL.tobytes())[:108] + struct.pack("<f", _INFINITY) + nifti(_FULL.tobytes())[112:]
+
 ANY_VOLUME: dict[str, tuple[str, Writer]] = {
     "empty": (".nii.gz", bytes_of(b"")),
     "text": (".nii.gz", text_of("hello")),
@@ -184,6 +186,8 @@ ANY_VOLUME: dict[str, tuple[str, Writer]] = {
     ),
     "mhd with /etc/passwd": (".mhd", bytes_of(mha("1 1 9", b"", "/etc/passwd"))),
     "mhd with a file elsewhere": (".mhd", bytes_of(mha("1 1 9", b"", "../scores.csv"))),
+    "mhd with a long name": (".mhd", bytes_of(mha("24 20 9", b"", "x" * 300))),
+    "voxels at infinity": (".nii", lambda p: p.write_bytes(_at_infinity)),
     "mhd without its file": (".mhd", bytes_of(mha("24 20 9", b"", "nowhere.raw"))),
     "a folder": (".nii.gz", unreadable_folder),
     "a link to itself": (".nii.gz", loop),

@@ -10,6 +10,7 @@ Sizes are (x, y, z), as SimpleITK's.
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ _DEFLATE_LIMIT = 1100
 
 _HEADER_TEXT_BYTES = 1 << 20
 _LONGEST_FIELD = 500
+_LONGEST_SHOWN = 80
 _END_OF_NRRD = re.compile(rb"\r?\n\r?\n")
 _END_OF_META = re.compile(rb"ElementDataFile *=")
 _TEXT_HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -233,11 +235,13 @@ def _stored_bytes(path: Path) -> tuple[int | None, bool]:
         return None, plain
     if Path(data).name != data:
         raise InvalidInputError(
-            f"{path}: its voxels are in another folder, {data} (remedy: put that file beside it, and its name alone in "
-            "the header)"
+            f"{path}: its voxels are in another folder, {data[:_LONGEST_SHOWN]} (remedy: put that file beside it, and "
+            "its name alone in the header)"
         )
-    if not (path.parent / data).is_file():
-        raise InvalidInputError(f"{path}: its voxels are in {data}, which does not exist (remedy: copy it as well)")
+    if not os.path.isfile(path.parent / data):  # False for names that are too long, where Path.is_file raises
+        raise InvalidInputError(
+            f"{path}: its voxels are in {data[:_LONGEST_SHOWN]}, which does not exist (remedy: copy it as well)"
+        )
     return (path.parent / data).stat().st_size, plain
 
 

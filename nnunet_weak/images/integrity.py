@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.header import Header
 
 _NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
+_NIFTI_HEADER_BYTES = 348
 _GIPL_ENDINGS = (".gipl", ".gipl.gz")
 _GIPL_HEADER_BYTES = 256
 _CHUNK_BYTES = 4 << 20
@@ -54,6 +56,7 @@ def check_length(path: Path, header: Header) -> None:
     Raises:
         InvalidInputError: Such a file.
     """
+    _check_offset(path)
     found = _nifti_voxels(path)
     if found is not None:
         data, expected = found.path, found.end_bytes
@@ -119,6 +122,23 @@ def fingerprint(path: Path) -> dict[str, Any]:
     return {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
+def _check_offset(path: Path) -> None:
+    """Refuse a NIfTI-1 file of header and voxels whose voxels begin in its header, where SimpleITK reads some of it."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return
+    try:
+        with _opened(path) as stream:
+            header = stream.read(_NIFTI_HEADER_BYTES)
+    except (EOFError, OSError, zlib.error):
+        return  # told by the length
+    if header[344:] != b"n+1\0":
+        return
+    order = "<" if header[:4] == struct.pack("<i", _NIFTI_HEADER_BYTES) else ">"
+    (offset,) = struct.unpack_from(f"{order}f", header, 108)
+    if not (_NIFTI_HEADER_BYTES + 4 <= offset < math.inf):
+        raise InvalidInputError(f"{path}: its voxels begin at byte {offset:g}, in its header (remedy: export it again)")
+
+
 def _nifti_voxels(path: Path) -> _Voxels | None:
     if not path.name.lower().endswith(_NIFTI_ENDINGS):
         return None
@@ -132,7 +152,7 @@ def _nifti_voxels(path: Path) -> _Voxels | None:
         dtype = np.dtype(image.header.get_data_dtype())
         finite = bool(np.isfinite(image.affine).all())
         return _Voxels(file, int(image.dataobj.offset), dtype, math.prod(map(int, image.shape)), finite)
-    except (ImageFileError, HeaderDataError, OSError, zlib.error, ValueError, AttributeError):
+    except (ImageFileError, HeaderDataError, OSError, zlib.error, ValueError, OverflowError, AttributeError):
         return None  # SimpleITK will say what is wrong, or knows a variant that nibabel does not
 
 

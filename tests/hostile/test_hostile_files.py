@@ -50,7 +50,7 @@ VOLUMES = {
         for command, folder in MAPS_OF_IMAGES.items()
     },
     **{f"{command}: label maps": (command, "labels", hostile.ANY_VOLUME) for command in MAPS_ALONE},
-    # Labels named on the command line may be some of those in the files.
+    # Without a dataset.json, values are compared with those of the references, when all of these could be read.
     "evaluate: label maps of images": (
         "evaluate",
         "masks",
@@ -60,11 +60,13 @@ VOLUMES = {
             if what != "a value of no label"
         },
     ),
-    # What becomes of a map is compared with the preprocessed image, which knows no spacing and no labels.
+    # What becomes of a map is compared with the preprocessed image, which knows no origin and no direction.
     "preprocess_annotations: label maps of images": (
         "preprocess_annotations",
         f"{RAW}/annotationsTr/anna",
-        hostile.ANY_VOLUME | {"another size": hostile.OTHER_GRIDS["another size"]},
+        hostile.ANY_VOLUME
+        | hostile.LABEL_MAPS
+        | {what: hostile.OTHER_GRIDS[what] for what in ("another size", "another spacing")},
     ),
     "convert_drawings: segmentations": ("convert_drawings", "drawings", hostile.SEGMENTATIONS),
     "convert_points: point files": ("convert_points", "points", hostile.POINT_FILES),

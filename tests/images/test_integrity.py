@@ -34,6 +34,18 @@ def test_truncated_files_are_refused(tmp_path: Path, ending: str):
         read_image(path)
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -5, 0, 351])
+def test_voxels_in_the_header_are_refused(tmp_path: Path, ending: str, offset: float):
+    """SimpleITK reads voxels from byte 348 on, or from anywhere."""
+    path = write(tmp_path / f"image{ending}", volume())
+    content = gzip.decompress(path.read_bytes()) if ending == ".nii.gz" else path.read_bytes()
+    content = content[:108] + np.float32(offset).tobytes() + content[112:]
+    path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    with pytest.raises(InvalidInputError, match=f"image{ending}: its voxels begin at byte .*remedy"):
+        read_image(path)
+
+
 def test_a_large_truncated_file(tmp_path: Path):
     """The header can be read, as it cannot from the small ones above."""
     path = write(tmp_path / "image.nii.gz", np.random.default_rng(0).random((30, 40, 50)))
