@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from nnunet_weak.dataset.annotations import BLOCK, MOST_BYTES, CaseAnnotation, WeakAnnotations
 from nnunet_weak.dataset.case_files import channel_file_name, label_values
-from nnunet_weak.dataset.dataset_json import StockEntries, read_stock_entries
+from nnunet_weak.dataset.dataset_json import StockEntries, stock_entries_of
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.json_files import load_json
 from nnunet_weak.images.read import geometry_difference, read_image, read_label_map
@@ -43,11 +43,12 @@ def check_raw_dataset(folder: Path, problems: Problems, *, processes: int | None
         problems: Takes what is wrong.
         processes: Number of processes that read the files; None takes all cores.
     """
-    entries = problems.attempt(read_stock_entries, folder)
-    if entries is None:
+    path = folder / "dataset.json"
+    read = problems.attempt(_read_dataset_json, path)
+    if read is None:
         return
-    content = load_json(folder / "dataset.json", MOST_BYTES)
-    annotations = problems.attempt(WeakAnnotations.read, folder) if BLOCK in content else None
+    content, entries = read
+    annotations = problems.attempt(WeakAnnotations.from_dataset_json, content, str(path)) if BLOCK in content else None
     if annotations is not None:
         full = len(annotations.fully_annotated_cases)
         yield f"data set of the method '{annotations.method}': {len(annotations.cases)} cases, {full} fully annotated"
@@ -67,6 +68,11 @@ def check_raw_dataset(folder: Path, problems: Problems, *, processes: int | None
     run_cases(_check_case, cases, problems, processes=processes, description="Checking")
     _check_splits(folder, set(cases), problems)
     yield from _check_preprocessed(folder, content, problems)
+
+
+def _read_dataset_json(path: Path) -> tuple[Mapping[str, Any], StockEntries]:
+    content = load_json(path, MOST_BYTES)
+    return content, stock_entries_of(content, path)
 
 
 def _cases(

@@ -42,7 +42,19 @@ def read_stock_entries(folder: Path) -> StockEntries:
         InvalidInputError: The file cannot be read; or all entries that are missing or wrong.
     """
     path = folder / "dataset.json"
-    content = load_json(path, MOST_BYTES)
+    return stock_entries_of(load_json(path, MOST_BYTES), path)
+
+
+def stock_entries_of(content: Any, path: Path) -> StockEntries:
+    """nnU-Net's entries in the content of a `dataset.json`.
+
+    Args:
+        content: The whole file.
+        path: Where it was read, for messages.
+
+    Raises:
+        InvalidInputError: All entries that are missing or wrong.
+    """
     if not isinstance(content, dict):
         raise InvalidInputError(f"{path}: {type(content).__name__} instead of an object (remedy: {_REMEDY})")
     problems = Problems()

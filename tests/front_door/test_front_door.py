@@ -38,8 +38,13 @@ def test_an_unknown_task_names_the_command_that_is_meant(capsys):
     assert "remedy: nnunet_weak_evaluate" in capsys.readouterr().err
 
 
-def test_nothing_is_wrong_with_a_fresh_data_set(study, capsys):
+def test_nothing_is_wrong_with_a_fresh_data_set(study, capsys, monkeypatch):
+    from nnunet_weak.dataset import check
+
+    read, load_json = [], check.load_json
+    monkeypatch.setattr(check, "load_json", lambda path, *bounds: read.append(path) or load_json(path, *bounds))
     assert main(["doctor", "511", "-np", "1"]) == 0
+    assert sum(path.name == "dataset.json" for path in read) == 1, "a file of 100,000 cases takes seconds"
     output = capsys.readouterr().out
     assert "Nothing is wrong" in output and "3 cases of 4 channels" in output
     assert re.search(r"(\d+) of our \1: nnUNetTrainerSCORE", output)
@@ -82,6 +87,11 @@ def damage_block(study: ScoreStudy) -> str:
     return "nnunet_weak.cases.case_0.scores.head.quality: 7 is not a number from 0 to 5"
 
 
+def damage_json(study: ScoreStudy) -> str:
+    (study.dataset / "dataset.json").write_text("null")
+    return "dataset.json: NoneType instead of an object"
+
+
 def damage_splits(study: ScoreStudy) -> str:
     (study.dataset / "splits_final.json").write_text(json.dumps([{"train": ["case_0"], "val": ["case_9"]}]))
     return "splits_final.json: names cases that are not there: case_9"
@@ -103,6 +113,7 @@ def damage_stale_plan(study: ScoreStudy) -> str:
         damage_truncated_image,
         damage_stray_file,
         damage_block,
+        damage_json,
         damage_splits,
         damage_stale_plan,
     ],
