@@ -45,7 +45,7 @@ def run_rows(rows: Sequence[Row], options: RunOptions) -> dict[Row, dict[str, An
             "row": asdict(row),
             "annotation": ANNOTATIONS[row.annotation].title,
             "date": time.strftime("%Y-%m-%d"),
-            "commit": _commit(),
+            "commit": commit_of_this(),
             "versions": {name: version(name) for name in ("nnunet_weak", "nnunetv2", "torch")},
             "schedule": record_of(options),
             "cases": folder.counts,
@@ -58,7 +58,8 @@ def run_rows(rows: Sequence[Row], options: RunOptions) -> dict[Row, dict[str, An
     return results
 
 
-def _commit() -> str:
+def commit_of_this() -> str:
+    """The commit of the scripts, for files of results."""
     command = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.errors import Problems, printable
 from nnunet_weak.images.write import voxels_in_header
 from nnunet_weak.options import parse
-from nnunet_weak.scores.cases import CheckedCase, convert_case
+from nnunet_weak.scores.cases import CheckedCase, ScoreCase, convert_case
 from nnunet_weak.scores.inputs import ScoreInputs, gather_inputs
 from nnunet_weak.scores.options import ScoreConversion
 from nnunet_weak.scores.report import (
@@ -35,7 +35,7 @@ from nnunet_weak.scores.report import (
     prior_report,
     provenance_of,
 )
-from nnunet_weak.scores.table import report_unknown_regions
+from nnunet_weak.scores.table import missing_regions, report_unknown_regions
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def convert(
             options,
             names,
             {"background": 0, **{region: number for number, region in enumerate(layout.masks, start=1)}},
-            _annotations(options, inputs, axis),
+            _annotations(options, inputs, axis, {case.name: case.empty_regions for case in checked}),
             inputs.patients,
             command,
             {"left_out": dict(inputs.left_out), **provenance_of(checked)},
@@ -116,7 +116,8 @@ Look at the table it prints, then run it again without --dry-run, and go on with
   nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE
 
 Qualities run from 0 (unusable) to 5 (excellent); errors are under, over, both or none. Regions that have no score keep
-their mask. Without any score, leave --scores out, take --prior likelihood and train nnUNetTrainerSCOREPlus.
+their mask. Quality 0, under, of a region that is empty in the mask says that it is missing: training then leaves it
+free to appear. Without any score, leave --scores out, take --prior likelihood and train nnUNetTrainerSCOREPlus.
 """
 
 
@@ -142,20 +143,32 @@ def _report(
     axis, remark = common_left_right_axis(checked)
     names, remarks = channel_names_from(checked, options.channel_names)
     lines = left_out_lines(inputs.left_out)
-    lines += [*masks_report(checked), *filter(None, [remark]), *remarks, *prior_report(checked, options.prior_settings)]
+    scores = inputs.table.scores if inputs.table is not None else {}
+    lines += [
+        *masks_report(checked, scores),
+        *filter(None, [remark]),
+        *remarks,
+        *prior_report(checked, options.prior_settings),
+    ]
     if lines:
         say("\n".join(["", *lines]))
     return names, axis
 
 
-def _annotations(options: ScoreConversion, inputs: ScoreInputs, axis: int | None) -> WeakAnnotations:
+def _annotations(
+    options: ScoreConversion, inputs: ScoreInputs, axis: int | None, empty: Mapping[str, Sequence[str]]
+) -> WeakAnnotations:
     scores = inputs.table.scores if inputs.table is not None else {}
+
+    def annotation(case: ScoreCase) -> CaseAnnotation:
+        known = scores.get(case.name, {})
+        missing = missing_regions(known, empty.get(case.name, ())) if case.reference is None else ()
+        return CaseAnnotation(case.reference is not None, known, missing=missing)
+
     return WeakAnnotations(
         method="score",
         channels=options.channel_layout(inputs.image_channels),
-        cases={
-            case.name: CaseAnnotation(case.reference is not None, scores.get(case.name, {})) for case in inputs.cases
-        },
+        cases={case.name: annotation(case) for case in inputs.cases},
         prior=options.prior_settings,
         left_right_axis=axis,
         largest_component=options.largest_component,

@@ -17,6 +17,7 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.losses.missing_regions import count_as_background
 from nnunet_weak.losses.score import RegionTargets, ScoreOptions, score_loss
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 from nnunet_weak.transforms.channel_stash import with_channels_stashed
@@ -32,6 +33,8 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
         eta_mm: Band width in mm instead of `score_options.eta`; the bands then follow the spacing.
         morphology_probability: How often a training sample's masks are degraded further.
         morphology_radius_vox: Largest radius of that.
+        emptying_probability: How often a training sample's input lacks the mask of a region that is scored as missing
+            in any case, so that the network learns to draw it where there is no mask. Not in the paper.
     """
 
     method = "score"
@@ -39,6 +42,7 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
     eta_mm: float | None = None
     morphology_probability = 0.5
     morphology_radius_vox = 2.0
+    emptying_probability = 0.25
 
     initial_lr = 1e-4
     weight_decay = 0.0
@@ -96,6 +100,8 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
             data = data.clone()
             data[:, channels.mask_channels] = augmented
             masks, unaugmented = hard_masks(augmented), masks
+        if training and any(self.annotations.ever_missing) and self.emptying_probability > 0:
+            data = self._with_emptied_masks(data)
         targets = RegionTargets(
             masks=masks,
             quality=quality,
@@ -110,7 +116,17 @@ class nnUNetTrainerSCORE(nnUNetTrainerWeak):
     def weak_loss(self, batch: WeakBatch, output: Any, auxiliary_output: Any) -> dict[str, torch.Tensor]:
         """The three terms of eq. 4, weighted."""
         options = self.score_options if self.eta_mm is None else replace(self.score_options, eta=self.eta_mm)
+        output = count_as_background(output, self.annotations.missing_in(batch.keys))
         return score_loss(output, batch.annotation, options)
+
+    def _with_emptied_masks(self, data: torch.Tensor) -> torch.Tensor:
+        """Take masks of regions that some cases lack from the network's input, not from what it learns."""
+        often = torch.tensor(self.annotations.ever_missing, device=data.device) * self.emptying_probability
+        emptied = torch.rand(len(data), len(often), device=data.device) < often
+        kept = (~emptied).reshape(*emptied.shape, *[1] * (data.ndim - 2))
+        data = data.clone()
+        data[:, self.annotations.channels.mask_channels] *= kept
+        return data
 
     def _scores(self, keys: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         regions = self.annotations.channels.masks

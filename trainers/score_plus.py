@@ -10,6 +10,7 @@ from torch import nn
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.losses.missing_regions import count_as_background
 from nnunet_weak.networks.prior_fusion import PriorFusedNetwork
 from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
 from nnunet_weak.transforms.channel_stash import with_channels_stashed
@@ -60,9 +61,10 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerWeak):
         return nnUNetTrainer._build_loss(self)
 
     def compute_loss(self, batch: WeakBatch) -> tuple[dict[str, torch.Tensor], Any]:
-        """The stock loss of the batch, and the network's output."""
+        """The stock loss of the batch, and the network's output; what is scored as missing is no background."""
         output = self.network(batch.data)
-        return {"stock loss": self.loss(output, batch.seg)}, output
+        judged = count_as_background(output, self.annotations.missing_in(batch.keys))
+        return {"stock loss": self.loss(judged, batch.seg)}, output
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Stock transforms, whose intensity part does not see the mask and prior channels."""

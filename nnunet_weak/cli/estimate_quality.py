@@ -18,8 +18,7 @@ from nnunet_weak.errors import Problems
 from nnunet_weak.images.outputs import check_output_file
 from nnunet_weak.options import RUN, option, parse, read_count
 from nnunet_weak.scores.inference import ScoreNetwork, find_inference_cases, read_network
-from nnunet_weak.scores.options import ScoreConversion, parse_columns
-from nnunet_weak.scores.table import read_scores
+from nnunet_weak.scores.options import parse_columns
 
 if TYPE_CHECKING:
     from nnunet_weak.refinement.quality import MeasuredRegion
@@ -170,22 +169,11 @@ def _read_scores(
     """Score and patient of each scored region; empty without a table."""
     if options.scores is None:
         return {}
-    conversion = ScoreConversion(
-        images=options.images,
-        masks=options.masks,
-        scores=options.scores,
-        columns=options.columns,
-        regions=network.regions,
-        dataset_id=1,
-        name="scores",
-    )
-    table = read_scores(conversion, cases)
+    scores = options.read_scores(network, cases, options.scores, options.columns)
     patients = {case: case for case in cases}
     if options.patients is not None:
         patients = read_patients(options.patients, cases)
-    return {
-        (case, region): (score, patients[case]) for case, row in table.scores.items() for region, score in row.items()
-    }
+    return {(case, region): (score, patients[case]) for case, row in scores.items() for region, score in row.items()}
 
 
 def _estimate(

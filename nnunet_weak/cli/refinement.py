@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_weak.cli.console import Device, choose_device, device_option, trust_option
+from nnunet_weak.dataset.annotations import RegionScore
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.options import option, read_number
 from nnunet_weak.scores.inference import InferenceInputs, ScoreNetwork
+from nnunet_weak.scores.options import ScoreConversion
+from nnunet_weak.scores.table import read_scores
 
 if TYPE_CHECKING:
     from nnunet_weak.refinement.network import RefinementNetwork
@@ -49,6 +52,25 @@ class ModelOptions(InferenceInputs):
     )
     device: Device | None = device_option()
     trust: bool = trust_option()
+
+    def read_scores(
+        self, network: ScoreNetwork, cases: Sequence[str], path: Path, columns: Mapping[str, str] | None
+    ) -> Mapping[str, Mapping[str, RegionScore]]:
+        """Scores of some of the cases by region.
+
+        Raises:
+            InvalidInputError: Everything that is wrong with the table.
+        """
+        conversion = ScoreConversion(
+            images=self.images,
+            masks=self.masks,
+            scores=path,
+            columns=columns,
+            regions=network.regions,
+            dataset_id=1,
+            name="scores",
+        )
+        return read_scores(conversion, cases).scores
 
     def load(self, network: ScoreNetwork) -> RefinementNetwork:
         """Load the weights.

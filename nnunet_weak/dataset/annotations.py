@@ -16,22 +16,25 @@ set. It holds numbers and names only; everything voxel-wise lies in image files.
     "class_weights": {"shaft": 2.0},                       factor of classes in the cross-entropy (weighted)
     "cases": {
         "case_01": {"scores": {"head": {"quality": 3.5, "error": "under"}}},
+        "case_04": {"scores": {"head": {"quality": 0, "error": "under"}}, "missing": ["head"]},
         "case_02": {"maps": ["anna", "anna_not"]},
         "case_03": {"fully_annotated": true}
     }
 }
 ```
 
-A mask channel belongs to the region of the same name, and region k of the list is label k of the data set.
+A mask channel belongs to the region of the same name, and region k of the list is label k of the data set. `missing`
+are regions that are in the image and not in the mask: it is empty, and the score is 0, under.
 """
 
 from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +94,11 @@ class RegionScore:
     disagreement: float = 0.0
     errors_agree: bool = True
 
+    @property
+    def says_missing(self) -> bool:
+        """Whether it says of an empty mask that the region is there: quality 0, under."""
+        return self.quality == 0 and self.error == ErrorType.UNDER
+
 
 @dataclass(frozen=True)
 class CaseAnnotation:
@@ -100,11 +108,13 @@ class CaseAnnotation:
         fully_annotated: The label map in `labelsTr` is ground truth; stock supervision applies.
         scores: Score of each scored region, by region name. A region may be missing.
         maps: Names of the annotation maps that exist for this case.
+        missing: Regions that are in the image, and empty in the initial mask.
     """
 
     fully_annotated: bool = False
     scores: Mapping[str, RegionScore] = field(default_factory=dict)
     maps: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +160,16 @@ class WeakAnnotations:
     def fully_annotated_cases(self) -> tuple[str, ...]:
         """Names of the cases whose label map is ground truth."""
         return tuple(name for name, case in self.cases.items() if case.fully_annotated)
+
+    @cached_property
+    def ever_missing(self) -> tuple[bool, ...]:
+        """Of each region, whether it is missing from the mask of any case."""
+        found = {region for case in self.cases.values() for region in case.missing}
+        return tuple(region in found for region in self.channels.masks)
+
+    def missing_in(self, cases: Sequence[str]) -> list[list[bool]]:
+        """Of each of some cases and each region, whether it is missing from the mask."""
+        return [[region in self.cases[case].missing for region in self.channels.masks] for case in cases]
 
     def to_json(self, with_cases: bool = True) -> dict[str, Any]:
         """The block as it stands in `dataset.json`; without the cases it says nothing about any patient."""
@@ -216,7 +236,12 @@ def _case_to_json(case: CaseAnnotation) -> dict[str, Any]:
     scores = {
         region: {"quality": score.quality, "error": error_name(score.error)} for region, score in case.scores.items()
     }
-    entry = {"fully_annotated": case.fully_annotated, "scores": scores, "maps": list(case.maps)}
+    entry = {
+        "fully_annotated": case.fully_annotated,
+        "scores": scores,
+        "maps": list(case.maps),
+        "missing": list(case.missing),
+    }
     return {name: value for name, value in entry.items() if value}
 
 
@@ -308,7 +333,7 @@ def _parse_channels(entry: Any, labels: Mapping[str, Any], where: str, problems:
 def _parse_case(
     entry: Any, regions: tuple[str, ...], maps: tuple[str, ...], where: str, problems: Problems
 ) -> CaseAnnotation:
-    entry = _object(entry, ("fully_annotated", "scores", "maps"), where, problems)
+    entry = _object(entry, ("fully_annotated", "scores", "maps", "missing"), where, problems)
     full, names = entry.get("fully_annotated", False), entry.get("maps", [])
     _expect(isinstance(full, bool), full, "true or false", f"{where}.fully_annotated", problems)
     known = isinstance(names, list) and all(name in maps for name in names)
@@ -319,7 +344,17 @@ def _parse_case(
         score = _parse_score(value, f"{where}.scores.{region}", problems)
         if score is not None:
             scores[region] = score
-    return CaseAnnotation(bool(full), scores, tuple(names))
+    missing = entry.get("missing", [])
+    if not _expect(
+        isinstance(missing, list)
+        and all(isinstance(name, str) and name in scores and scores[name].says_missing for name in missing),
+        missing,
+        "a list of regions that are scored 0, under",
+        f"{where}.missing",
+        problems,
+    ):
+        missing = []
+    return CaseAnnotation(bool(full), scores, tuple(names), tuple(missing))
 
 
 def _parse_score(value: Any, where: str, problems: Problems) -> RegionScore | None:

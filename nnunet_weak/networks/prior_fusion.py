@@ -12,6 +12,7 @@ too large. It is what temperature scaling of z by w would give.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,18 +57,24 @@ class PriorFusedNetwork(nn.Module):
         return torch.cat([output[:, :1], output[:, 1:] + evidence], dim=1)
 
 
-def fuse_probabilities(probabilities: np.ndarray, prior: np.ndarray, weight: float) -> np.ndarray:
+def fuse_probabilities(
+    probabilities: np.ndarray, prior: np.ndarray, weight: float, new: Sequence[int] = ()
+) -> np.ndarray:
     """The same on the grid of the image, where P is as sharp as it was made; resampling to a network's grid blurs it.
 
     Args:
         probabilities: Softmax `(1 + K, D, H, W)` of the network alone.
         prior: P, `(D, H, W)`.
         weight: w.
+        new: Regions that may appear although the mask lacks them. P was learned around the masks that are there, so
+            nothing that it says speaks against these.
 
     Returns:
         Softmax with the evidence of P, float32.
     """
     tiny = np.finfo(np.float32).tiny
     logits = np.log(np.maximum(probabilities, tiny, dtype=np.float32))
-    logits[1:] += weight * logit(np.clip(prior, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).astype(np.float32)
+    evidence = weight * logit(np.clip(prior, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)).astype(np.float32)
+    for number in range(1, len(logits)):
+        logits[number] += np.maximum(evidence, 0) if number in new else evidence
     return softmax(logits, axis=0)

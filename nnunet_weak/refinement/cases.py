@@ -106,7 +106,7 @@ def predict_cases(
             nonlocal complete
             record = CaseRecord(
                 layout.records / f"{case.name}.json",
-                settings,
+                {**settings, **({"may_appear": case.may_appear} if case.may_appear else {})},
                 files_in([*case.images, case.mask, case.prior_file]),
                 layout.outputs(case.name),
             )

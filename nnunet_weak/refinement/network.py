@@ -41,6 +41,7 @@ class PreparedCase:
         properties: nnU-Net's, which lead back to the grid of the image.
         image: First image channel as read; None unless asked for.
         prior: Boundary prior; None unless it is needed or asked for, and where the network has none.
+        may_appear: Regions that may be drawn although the mask does not have them.
     """
 
     initial: np.ndarray
@@ -48,6 +49,7 @@ class PreparedCase:
     properties: dict[str, Any]
     image: np.ndarray | None = None
     prior: np.ndarray | None = None
+    may_appear: tuple[str, ...] = ()
 
 
 class RefinementNetwork:
@@ -147,6 +149,7 @@ class RefinementNetwork:
             properties,
             channels[0].copy() if keep_image else None,
             channels[-1].copy() if layout.prior and (keep_image or self._prior_weight) else None,
+            case.may_appear,
         )
 
     def predict(self, case: PreparedCase) -> torch.Tensor:
@@ -197,7 +200,9 @@ class RefinementNetwork:
             return result
         labels, softmax = result
         assert case.prior is not None
-        softmax = fuse_probabilities(softmax, case.prior, self._prior_weight)
+        regions = enumerate(self.network.annotations.channels.masks, start=1)
+        new = [number for number, name in regions if name in case.may_appear and not (case.initial == number).any()]
+        softmax = fuse_probabilities(softmax, case.prior, self._prior_weight, new)
         labels = softmax.argmax(0).astype(labels.dtype)
         return (labels, softmax) if probabilities else labels
 

@@ -2,8 +2,8 @@
 
 A SCORE network corrects a band around the boundary of a mask. A region that it makes several times as large or as
 small, or of which it moves most voxels, was not corrected but replaced: the network met a mask or an image unlike those
-of its training. A region that the initial mask does not have was never scored, and the network has learned nothing
-about where it should be. Label maps are (z, y, x), 0 = background, k = region k.
+of its training. A region that the initial mask does not have is accepted only where somebody says that the mask lacks
+it: elsewhere nothing tells an invention from a find. Label maps are (z, y, x), 0 = background, k = region k.
 """
 
 from __future__ import annotations
@@ -79,18 +79,25 @@ def measure_changes(initial: np.ndarray, refined: np.ndarray, regions: Sequence[
     ]
 
 
-def keep_empty_regions(initial: np.ndarray, refined: np.ndarray, changes: Sequence[RegionChange]) -> list[str]:
+def keep_empty_regions(
+    initial: np.ndarray, refined: np.ndarray, changes: Sequence[RegionChange], may_appear: Sequence[str]
+) -> list[str]:
     """Undo, in place, what a refinement drew of regions that are empty in the initial mask.
 
     Args:
         initial: Initial mask, whose labels these voxels get back.
         refined: Refined label map.
         changes: From `measure_changes`.
+        may_appear: Regions that are accepted all the same.
 
     Returns:
         Names of the regions that were taken out.
     """
-    new = [number for number, change in enumerate(changes, start=1) if change.refined and not change.initial]
+    new = [
+        number
+        for number, change in enumerate(changes, start=1)
+        if change.refined and not change.initial and change.region not in may_appear
+    ]
     if new:
         np.copyto(refined, initial, where=np.isin(refined, new), casting="unsafe")
     return [changes[number - 1].region for number in new]

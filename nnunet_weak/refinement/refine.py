@@ -32,7 +32,7 @@ RECORDS = "refinement"
 TABLE = "refinement.csv"
 COLUMNS = ("case", "region", "outcome", "reason", "initial_mm3", "refined_mm3", "dice", "moved_share")
 
-REFINED, KEPT, KEPT_EMPTY = "refined", "initial mask kept", "kept empty"
+REFINED, KEPT, KEPT_EMPTY, ADDED = "refined", "initial mask kept", "kept empty", "added"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +41,10 @@ class RefinementRules:
 
     Attributes:
         bounds: Beyond them the initial mask of the case is kept; None keeps every refinement.
-        allow_new_regions: Accept regions that the initial mask does not have.
         other_labels: "refuse" or "background", as for the converter.
     """
 
     bounds: Bounds | None = Bounds()
-    allow_new_regions: bool = False
     other_labels: OtherLabels = "refuse"
 
 
@@ -153,7 +151,7 @@ def _finish(
     """Decide between refinement and initial mask, and write the case; returns the outcome."""
     initial, refined = pending.case.initial, network.segment(pending.case, logits)
     changes = measure_changes(initial, refined, network.network.annotations.channels.masks)
-    taken_out = [] if rules.allow_new_regions else keep_empty_regions(initial, refined, changes)
+    taken_out = keep_empty_regions(initial, refined, changes, pending.case.may_appear)
     reasons = [change.why_implausible(rules.bounds) for change in changes] if rules.bounds else []
     reason = "; ".join(filter(None, reasons))
     if reason:
@@ -179,6 +177,8 @@ def _rows(
         outcome, why = (KEPT, reason) if reason else (REFINED, "")
         if not reason and change.region in taken_out:
             outcome, why = KEPT_EMPTY, f"the network drew {change.refined} voxels where the initial mask has none"
+        elif not reason and change.refined and not change.initial:
+            outcome = ADDED
         return (
             pending.name,
             change.region,

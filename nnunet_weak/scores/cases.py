@@ -33,6 +33,7 @@ class ScoreCase:
         prior_file: Its boundary prior, for the prior kind `file`.
         reference: Its reference labels, if it is fully annotated.
         assess_prior: Whether to compare P with the reference.
+        may_appear: Regions that a refinement may draw although the mask does not have them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ScoreCase:
     prior_file: Path | None = None
     reference: Path | None = None
     assess_prior: bool = False
+    may_appear: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

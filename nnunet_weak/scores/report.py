@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from nnunet_weak.dataset.annotations import RegionScore, error_name
+from nnunet_weak.dataset.annotations import ErrorType, RegionScore, error_name
 from nnunet_weak.errors import Problems
 from nnunet_weak.priors import PriorOptions
 from nnunet_weak.scores.cases import CheckedCase
 from nnunet_weak.scores.cells import STANDARD_SCALE
 from nnunet_weak.scores.options import ScoreConversion
-from nnunet_weak.scores.table import ScoreTable
+from nnunet_weak.scores.table import ScoreTable, missing_regions
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +65,22 @@ def format_table(options: ScoreConversion, table: ScoreTable) -> str:
     return "\n".join(lines)
 
 
-def masks_report(checked: Sequence[CheckedCase]) -> list[str]:
-    """Overlaps between regions, and regions that are empty."""
+def masks_report(checked: Sequence[CheckedCase], scores: Mapping[str, Mapping[str, RegionScore]]) -> list[str]:
+    """Overlaps between regions, and regions that are empty, with what their scores say about that."""
     lines: list[str] = []
+    missing: dict[str, list[str]] = {}
+    unused: dict[str, list[str]] = {}
     overlaps: dict[tuple[str, str], list[tuple[str, int]]] = {}
     empty: dict[str, list[str]] = {}
     for case in checked:
         for pair, count in case.overlaps.items():
             overlaps.setdefault(pair, []).append((case.name, count))
+        known = scores.get(case.name, {})
+        scored_missing = missing_regions(known, case.empty_regions)
         for region in case.empty_regions:
-            empty.setdefault(region, []).append(case.name)
+            contradictory = region in known and known[region].error != ErrorType.NONE
+            group = missing if region in scored_missing else unused if contradictory else empty
+            group.setdefault(region, []).append(case.name)
     for (winner, loser), found in overlaps.items():
         total = sum(count for _, count in found)
         lines.append(
@@ -85,6 +91,13 @@ def masks_report(checked: Sequence[CheckedCase]) -> list[str]:
         lines.append(
             f"{region} is empty in the initial mask of {_cases(names)}: right only where it is not in the image"
         )
+    for region, names in unused.items():
+        lines.append(
+            f"{region} is empty in the initial mask of {_cases(names)}, and its score there is not used: only 0, "
+            "under, says that it is missing"
+        )
+    for region, names in missing.items():
+        lines.append(f"{region} is missing from the initial mask of {_cases(names)}, as scored: it may appear there")
     return lines
 
 

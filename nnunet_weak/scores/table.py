@@ -111,6 +111,11 @@ def report_unknown_regions(
             )
 
 
+def missing_regions(scores: Mapping[str, RegionScore], empty: Iterable[str]) -> tuple[str, ...]:
+    """Regions that are empty in the mask of a case although they are there, as its scores say."""
+    return tuple(region for region in empty if region in scores and scores[region].says_missing)
+
+
 def _match(
     kind: str, names: Iterable[str], known: Sequence[str], ratings: Sequence[Rating]
 ) -> tuple[dict[str, str], list[Unmatched]]:

@@ -20,6 +20,7 @@ Reference:
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -84,7 +85,9 @@ def simulate_scores(
             quality += rater.quality_error()
         quality = float(np.clip(np.rint(max(quality, 0.0) / step) * step, 0.0, BEST_QUALITY))
         kind = _error_type(quality, error.over_share)
-        scores[name] = RegionScore(quality, kind if rater is None else rater.judge_error(kind))
+        judged = kind if rater is None else rater.judge_error(kind)
+        # Nobody takes a region that is missing, or not in the image, for another error.
+        scores[name] = RegionScore(quality, judged if math.isfinite(error.mean_distance_mm) else kind)
     return scores
 
 
