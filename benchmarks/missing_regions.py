@@ -103,7 +103,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         HERE / "trainers",
         1,
         nnUNet_compile="f",
-        nnUNet_n_proc_DA=0,
         OMP_NUM_THREADS=1,
         BENCHMARK_EPOCHS=options.epochs,
         BENCHMARK_ITERATIONS=options.iterations,
@@ -144,6 +143,7 @@ def _train_and_refine(folder: CommandFolder, dataset: str, trainer: str, seed: i
         f"nnUNetv2_train {dataset} 3d_fullres all -tr {name} -device cpu",
         show=False,
         BENCHMARK_SEED=seed,
+        nnUNet_n_proc_DA=0,
         **LEARNING_RATES[trainer],
     )
     counts = []

@@ -24,6 +24,7 @@ ANNOTATIONS = WeakAnnotations(
             scores={"head": RegionScore(3.5, ErrorType.UNDER), "shaft": RegionScore(5.0, ErrorType.NONE)}
         ),
         "b": CaseAnnotation(fully_annotated=True),
+        "c": CaseAnnotation(scores={"shaft": RegionScore(0.0, ErrorType.UNDER)}, missing=("shaft",)),
     },
     prior=PriorOptions(kind="local"),
     left_right_axis=1,
@@ -40,6 +41,8 @@ def test_round_trip():
     assert parsed == ANNOTATIONS
     assert parsed.channels.count == 5
     assert parsed.fully_annotated_cases == ("b",)
+    assert parsed.ever_missing == (False, True)
+    assert parsed.missing_in(["c", "a"]) == [[False, True], [False, False]]
 
 
 def test_without_cases_says_nothing_of_any_case():
@@ -68,6 +71,8 @@ def test_without_cases_says_nothing_of_any_case():
         ),
         (("cases", "a", "scores", "tail"), {}, "cases.a.scores.tail: unknown name; known are head, shaft"),
         (("cases", "a", "maps"), ["anna"], "cases.a.maps"),
+        (("cases", "a", "missing"), ["head"], "cases.a.missing: ['head'] is not a list of regions that are scored 0"),
+        (("cases", "a", "missing"), 3, "cases.a.missing: 3 is not a list"),
         (("prior", "kind"), "otzu", "prior"),
         (("typo",), 1, "typo: unknown name"),
     ],

@@ -33,6 +33,14 @@ def test_a_prior_of_one_half_changes_nothing_and_certainty_stays_finite():
     assert np.isfinite(fuse_probabilities(probabilities, np.array([1.0, 0.0]).reshape(2, 1, 1), weight=3.0)).all()
 
 
+def test_the_prior_speaks_for_a_new_region_and_not_against_it():
+    probabilities = np.array([[0.5, 0.5], [0.3, 0.3], [0.2, 0.2]]).reshape(3, 2, 1, 1)
+    fused = fuse_probabilities(probabilities, np.array([0.75, 0.25]).reshape(2, 1, 1), weight=1.0, new=[2])
+    # Odds of 3 : 1 for both regions, and of 1 : 3 for the first one alone.
+    np.testing.assert_allclose(fused[:, 0].ravel(), np.array([0.5, 0.9, 0.6]) / 2.0, rtol=1e-5)
+    np.testing.assert_allclose(fused[:, 1].ravel(), np.array([0.5, 0.1, 0.2]) / 0.8, rtol=1e-5)
+
+
 def test_on_one_grid_network_and_function_agree():
     torch.manual_seed(0)
     network = PriorFusedNetwork(Core(), images=1, weight=3.0).eval()

@@ -45,6 +45,9 @@ def test_an_empty_region_gets_its_labels_back():
     initial[0], refined[1], refined[0, 0] = 1, 2, 2  # region 2 is new, and takes some of region 1
     regions = ("head", "shaft")
     assert keep_empty_regions(initial, refined, measure_changes(initial, refined, regions), ()) == ["shaft"]
+    accepted = np.where(refined == 0, 2, refined)
+    changes = measure_changes(initial, accepted, regions)
+    assert keep_empty_regions(initial, accepted, changes, ("shaft",)) == [] and (accepted == 2).any()
     expected = np.ones(SHAPE, np.uint8)
     expected[1] = 0
     assert np.array_equal(refined, expected)

@@ -144,6 +144,15 @@ def test_empty_regions_stay_empty(refine):
         invented += (accepted == 2).any()
         assert (row["outcome"] == "kept empty") == (accepted == 2).any()
     assert invented > 0, "nothing was tested"
+    first = sorted(rows)[0]
+    Path("scores.csv").write_text(f"case,region,quality,error\n{first},shaft,0,missing\n{first},distal,3,under\n")
+    assert refine(FAST, "--no-fall-back", "--scores", "scores.csv", "--continue_prediction") == 0
+    again = {row["case"]: row for row in table() if row["region"] == "shaft"}
+    assert (
+        again[first]["outcome"] == "added"
+        and masks_in(Path("refined"))[f"{first}.nii.gz"] == masks_in(Path("new"))[f"{first}.nii.gz"]
+    )
+    assert all(again[case] == rows[case] for case in rows if case != first)
 
 
 def test_an_implausible_refinement_falls_back_to_the_initial_mask(refine, capsys):
@@ -193,6 +202,8 @@ def test_files_of_other_origin_are_not_replaced(refine, capsys):
         (("-step_size", "2"), "-step_size 2: is not a number above 0 to 1"),
         (("--volume-factor", "1"), "--volume-factor 1: is not a number above 1"),
         (("--masks", "nowhere"), "nowhere"),
+        (("--scores", "nowhere.csv"), "nowhere.csv"),
+        (("--columns", "case=Fall"), "--columns: is for --scores"),
     ],
 )
 def test_bad_options(refine, arguments, expected, capsys):

@@ -54,6 +54,23 @@ def test_masks_alone_make_a_data_set(study: ScoreStudy):
     np.testing.assert_array_equal(study.voxels("labelsTr/case_1.nii.gz"), sitk.GetArrayFromImage(study.mask()))
 
 
+def test_a_region_that_is_scored_as_missing(study: ScoreStudy, capsys: pytest.CaptureFixture[str]):
+    """Quality 0, under, of a region that is empty in the mask; other scores of such a region are not used."""
+    for name in study.scores:
+        study.write(f"masks/{name}.nii.gz", sitk.Mask(study.mask(), study.mask() != 2))
+    study.write("references/case_2.nii.gz", study.reference())
+    study.scores["case_0"]["shaft"] = (0, "missing")
+    study.scores["case_1"]["shaft"] = (2, "over")
+    study.scores["case_1"]["head"] = (0, "under")  # there, and bad
+    study.scores["case_2"]["shaft"] = (0, "under")
+    assert study.convert("--references", "references") == 0
+    cases = WeakAnnotations.read(study.dataset).cases
+    assert {name: case.missing for name, case in cases.items()} == {"case_0": ("shaft",), "case_1": (), "case_2": ()}
+    report = capsys.readouterr().out
+    assert "shaft is missing from the initial mask of 2 cases (case_0, case_2), as scored" in report
+    assert "shaft is empty in the initial mask of case_1, and its score there is not used" in report
+
+
 def test_nnunet_accepts_the_data_set(
     study: ScoreStudy, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -160,6 +160,14 @@ def test_raters_scatter_around_the_rule_but_never_fault_a_flawless_region():
         assert score(reference, reference, rater=Rater(2, 1, 0, "case", number)).error == ErrorType.NONE
 
 
+def test_no_rater_takes_a_missing_region_for_another_error():
+    nothing = np.zeros_like(ball(15))
+    for number in range(20):
+        rater = Rater(2, 1, 0, "case", number)
+        assert score(ball(15), nothing, rater=rater) == RegionScore(0, ErrorType.UNDER)
+        assert score(nothing, ball(15), rater=rater) == RegionScore(0, ErrorType.OVER)
+
+
 def test_a_rater_without_errors_scores_by_the_rule():
     assert score(ball(15), ball(16), rater=Rater(0, 0, 0, "case", 1)) == score(ball(15), ball(16))
 

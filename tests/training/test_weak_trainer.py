@@ -227,6 +227,33 @@ def test_an_epoch_without_foreground_keeps_the_average_finite(trainer_factory, m
     assert trainer.logger.local_logger.my_fantastic_logging["ema_fg_dice"] == [0.0, 0.1, 0.1]
 
 
+def test_a_missing_region_is_no_background_and_is_learned_without_its_mask(
+    trainer_factory, score_dataset, workplace, replace_dataset_json
+):
+    content = json.loads((workplace.preprocessed(score_dataset) / "dataset.json").read_text())
+    scores = content["nnunet_weak"]["cases"]
+    first, second = list(scores)[:2]
+    scores[first]["scores"]["shaft"], scores[first]["missing"] = {"quality": 0, "error": "under"}, ["shaft"]
+    replace_dataset_json(score_dataset, content)
+    trainer = trainer_factory(nnUNetTrainerSCORE, score_dataset, dataset_json=content, emptying_probability=1.0)
+    trainer.initialize()
+    shape = trainer.configuration_manager.patch_size
+    data = torch.zeros(1, 5, *shape)
+    data[:, 1, 4:8, 4:8, 4:8] = data[:, 2, 10:14, 4:8, 4:8] = 1
+    target = torch.ones(1, 2, *shape)
+    seen = {}
+    for case in (first, second):
+        given = {"data": data.clone(), "target": target, "keys": [case]}
+        seen[case] = trainer.prepare_batch(trainer._to_device(given), training=True)
+        assert seen[case].data[:, 1].any() and not seen[case].data[:, 2].any(), "shaft is scored as missing once"
+        assert seen[case].annotation.masks[:, 1].any(), "and is learned"
+    output = torch.zeros(1, 4, *shape)
+    output[:, 2] = 9  # shaft everywhere
+    stability = {case: trainer.weak_loss(batch, output, None)["stability"].item() for case, batch in seen.items()}
+    assert stability[first] < stability[second] / 2
+    assert not trainer.prepare_batch(trainer._to_device(given), training=False).data[:, 2].logical_xor(data[:, 2]).any()
+
+
 def test_only_left_right_flips(trainer_factory, score_dataset):
     trainer = trainer_factory(nnUNetTrainerSCORE, score_dataset)
     trainer.initialize()
