@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scores = _read_scores(options, network, list(cases))
     if not options.merge:
         measured, before = measure_cases(
-            options.load(network),
+            options.load(network, independent=True),
             options.of(cases),
             options.cases_folder,
             options.prediction_settings,
@@ -181,7 +181,7 @@ def _estimate(
     scores: Mapping[tuple[str, str], tuple[RegionScore, str]],
     found: Sequence[MeasuredRegion],
 ) -> tuple[QualityEstimator | None, list[QualityRow]]:
-    """Estimate every region; scored ones by the forests that have not seen their patient."""
+    """Estimate every region; scored ones by models that have not seen their patient."""
     from nnunet_weak.refinement.quality_features import add_cohort_features
     from nnunet_weak.refinement.quality_model import (
         QualityEstimator,

@@ -72,8 +72,8 @@ class ModelOptions(InferenceInputs):
         )
         return read_scores(conversion, cases).scores
 
-    def load(self, network: ScoreNetwork) -> RefinementNetwork:
-        """Load the weights.
+    def load(self, network: ScoreNetwork, *, independent: bool = False) -> RefinementNetwork:
+        """Load the weights; `independent` as of `RefinementNetwork`.
 
         Raises:
             InvalidInputError: Files that are missing or damaged.
@@ -94,6 +94,7 @@ class ModelOptions(InferenceInputs):
             mirroring=not self.disable_tta,
             step_size=self.step_size,
             trust=self.trust,
+            independent=independent,
         )
 
     @property

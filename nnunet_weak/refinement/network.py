@@ -64,6 +64,8 @@ class RefinementNetwork:
         mirroring: Test-time augmentation by the flips that the training allowed.
         step_size: Step of the sliding window, as a share of its width.
         trust: Read checkpoints that hold more than numbers.
+        independent: Leave out a prior that holds the mask's own evidence (kind `posterior`), where the prediction is to
+            judge the mask: it agrees with any mask.
 
     Raises:
         InvalidInputError: Files that are missing or damaged, all in one list.
@@ -80,6 +82,7 @@ class RefinementNetwork:
         mirroring: bool = True,
         step_size: float = 0.5,
         trust: bool = False,
+        independent: bool = False,
     ) -> None:
         self.folder, self.network, self.device = folder, network, device
         self.checkpoints = find_checkpoints(folder, folds, checkpoint)
@@ -107,6 +110,9 @@ class RefinementNetwork:
         self._prior_weight = 0.0
         if isinstance(self._predictor.network, PriorFusedNetwork):  # fused on the grid of the image instead
             self._prior_weight, self._predictor.network.weight = self._predictor.network.weight, 0.0
+            prior = network.annotations.prior
+            if independent and prior is not None and prior.kind == "posterior":
+                self._prior_weight = 0.0
 
     def prepare(
         self, case: ScoreCase, scratch: Path, *, other_labels: OtherLabels, keep_image: bool = False
