@@ -13,17 +13,23 @@ The SCORE network was trained on the training part, so its features are a little
 from __future__ import annotations
 
 import csv
+import json
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.data import Part
+from benchmarks.runs import commit_of_this
 from nnunet_weak.cli.console import Device
 from nnunet_weak.cli.estimate_quality import main as estimate_quality
 from nnunet_weak.cli.simulate_scores import main as simulate_scores
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.evaluation.metrics import evaluate_case
+from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.images.read import list_images, read_label_map
 from nnunet_weak.options import option, parse
 
@@ -41,6 +47,8 @@ class Options:
     output: Path = option("-o", default=Path("quality_benchmark"), metavar="DIR", help="(default: %(default)s)")
     device: Device = option("-device", default="cpu", help="(default: %(default)s)")
     with_tta: bool = option(default=False, help="predict with mirroring")
+    part: Part = option(default="development", help="what the held-out cases are (default: %(default)s)")
+    results: Path | None = option(default=None, metavar="FILE", help="JSON to write as well")
 
 
 @dataclass(frozen=True)
@@ -130,14 +138,31 @@ def _report(options: Options, regions: Sequence[str], table: Path, scores: Path)
     }
     print(f"{len(rows)} held-out masks, Dice {truth.mean():.3f} ({truth.min():.3f} to {truth.max():.3f})")
     print(f"{'':24}{'Spearman':>10}{'AUC worst fifth':>17}{'found in first fifth':>22}")
-    for title, order in orders.items():
-        found = rank(order, truth)
+    ranked = {title: rank(order, truth) for title, order in orders.items()}
+    for title, found in ranked.items():
         print(f"{title:24}{found.spearman:10.2f}{found.auc:17.2f}{found.found:22.0%}")
     points = np.array([true[key] for key in keys])
-    print(
-        f"off by {np.abs(quality - points).mean():.2f} points on average; "
-        f"always the held-out median: {np.abs(np.median(points) - points).mean():.2f}"
-    )
+    error, median_error = (float(np.abs(guess - points).mean()) for guess in (quality, np.median(points)))
+    print(f"off by {error:.2f} points on average; always the held-out median: {median_error:.2f}")
+    if options.results is not None:
+        content = {
+            "quality of": options.folder.name,
+            "part": options.part,
+            "date": time.strftime("%Y-%m-%d"),
+            "commit": commit_of_this(),
+            "versions": {name: version(name) for name in ("nnunet_weak", "nnunetv2", "torch", "scikit-learn")},
+            "prior": WeakAnnotations.read(options.model).to_json(with_cases=False).get("prior"),
+            "orders": {title: asdict(found) for title, found in ranked.items()},
+            "mean_absolute_error": error,
+            "median_guess_error": median_error,
+            "masks": [
+                {"case": case, "region": region, "dice": dice[case, region], "score": score, "estimate": estimate}
+                for (case, region), score, estimate in zip(keys, points, quality, strict=True)
+            ],
+        }
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(options.results) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _true_dice(folder: Path, regions: Sequence[str]) -> dict[tuple[str, str], float]:
