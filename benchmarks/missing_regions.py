@@ -45,7 +45,7 @@ SMALLEST_DICE = 0.5
 class Options:
     """What is run."""
 
-    work: Path = option(metavar="DIR", recorded=False, help="working folder")
+    work: Path = option(metavar="DIR", recorded=False, help="working folder; nothing complete in it is done again")
     results: Path | None = option(default=None, metavar="FILE", recorded=False, help="JSON to write as well")
     seeds: tuple[int, ...] = option(default=(0, 1, 2), help="(default: 0 1 2)")
     trainers: tuple[str, ...] = option(default=("SCORE", "SCOREPlus"), help="(default: both)")
@@ -111,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         BENCHMARK_THREADS=1,
     )
     for part, size, seed in (("train", options.train, 0), ("test", options.test, 1)):
+        if (folder.folder / f"{part}_unscored.csv").exists():
+            continue
         make_cases(folder.folder / part, size, seed)
         folder.run(
             f"nnunet_weak_simulate_scores --references {part}/labels --masks {part}/initial_masks --classes large=1 "
@@ -120,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: dict[tuple[str, str, str], list[Count]] = {}
     datasets = {"unscored": "Dataset511_unscored", "scored": "Dataset512_scored"}
     for scores, dataset in datasets.items():
-        number = dataset[7:10]
+        number, complete = dataset[7:10], folder.folder / "nnUNet_preprocessed" / dataset / "complete"
+        if complete.exists():
+            continue
         folder.run(
             "nnunet_weak_convert_scores --images train/images --masks train/initial_masks "
             f"--scores train_{scores}.csv --regions large=1 small=2 --prior {options.prior} -d {number} -n {scores} "
@@ -129,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder.run(f"nnUNetv2_plan_and_preprocess -d {number} -c 3d_fullres -npfp 1 --no_pp", show=False)
         folder.thin_plan(dataset, "--features 8 --batch 2")
         folder.run(f"nnUNetv2_preprocess -d {number} -c 3d_fullres -np 1", show=False)
+        complete.touch()
     for seed in options.seeds:
         for trainer in options.trainers:
             for scores, dataset in datasets.items():
@@ -142,13 +147,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _train_and_refine(folder: CommandFolder, dataset: str, trainer: str, seed: int) -> list[tuple[str, Count]]:
     name = f"nnUNetTrainer{trainer}_benchmark" + (f"_seed{seed}" if seed else "")
     model = f"nnUNet_results/{dataset}/{name}__nnUNetPlans__3d_fullres"
-    folder.run(
-        f"nnUNetv2_train {dataset} 3d_fullres all -tr {name} -device cpu",
-        show=False,
-        BENCHMARK_SEED=seed,
-        nnUNet_n_proc_DA=0,
-        **SCHEDULES[trainer],
-    )
+    if not (folder.folder / model / "fold_all" / "checkpoint_final.pth").exists():
+        folder.run(
+            f"nnUNetv2_train {dataset} 3d_fullres all -tr {name} -device cpu",
+            show=False,
+            BENCHMARK_SEED=seed,
+            nnUNet_n_proc_DA=0,
+            **SCHEDULES[trainer],
+        )
     counts = []
     for title, switches in (
         ("as nnU-Net predicts", AS_NNUNET),
@@ -156,11 +162,12 @@ def _train_and_refine(folder: CommandFolder, dataset: str, trainer: str, seed: i
         ("nnunet_weak_refine --scores", "--scores test_scored.csv"),
     ):
         output = f"refined/{dataset}-{name}-{title.replace(' ', '_')}"
-        folder.run(
-            f"nnunet_weak_refine -i test/images --masks test/initial_masks -m {model} -o {output} -f all -device cpu "
-            f"--disable_tta {switches}",
-            BENCHMARK_SEED=seed,
-        )
+        if not (folder.folder / output / "refinement.csv").exists():
+            folder.run(
+                f"nnunet_weak_refine -i test/images --masks test/initial_masks -m {model} -o {output} -f all "
+                f"-device cpu --disable_tta {switches}",
+                BENCHMARK_SEED=seed,
+            )
         counts.append((title, count(folder.folder / output, folder.folder / "test/labels")))
     return counts
 
