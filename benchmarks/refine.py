@@ -43,9 +43,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Cost:
-    """Time of a command, and the largest memory of any of its processes."""
+    """Time of commands, on the clock and of the CPU, and the largest memory of any of their processes."""
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -70,7 +71,7 @@ def make_phantom(folder: Path, size: Sequence[int]) -> None:
 
 def cost_of(folder: Path, *commands: Sequence[str]) -> Cost:
     """Run commands one after the other in processes of their own."""
-    seconds, peak = 0.0, 0
+    seconds, cpu, peak = 0.0, 0.0, 0
     for words in commands:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -79,10 +80,11 @@ def cost_of(folder: Path, *commands: Sequence[str]) -> Cost:
         output = process.stdout.read() if process.stdout else b""
         _, status, usage = os.wait4(process.pid, 0)
         seconds += time.perf_counter() - start
+        cpu += usage.ru_utime + usage.ru_stime
         if status:
             sys.exit(f"{' '.join(words)}\n{output.decode(errors='replace')[-3000:]}")
         peak = max(peak, _peak_bytes(usage))
-    return Cost(seconds, peak)
+    return Cost(seconds, cpu, peak)
 
 
 def _peak_bytes(usage: resource.struct_rusage) -> int:
@@ -132,9 +134,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         shutil.rmtree(folder / "channels")
     print(f"{len(names)} cases, device {options.device}")
-    print(f"{'':28}{'seconds':>10}{'peak of a process, GiB':>24}")
+    print(f"{'':28}{'seconds':>10}{'of the CPU':>12}{'peak of a process, GiB':>24}")
     for title, cost in (("nnunet_weak_refine", single), ("the two commands", two)):
-        print(f"{title:28}{cost.seconds:10.1f}{cost.peak_bytes / 2**30:24.2f}")
+        print(f"{title:28}{cost.seconds:10.1f}{cost.cpu_seconds:12.1f}{cost.peak_bytes / 2**30:24.2f}", flush=True)
     print(f"the same bytes: {equal}; the two commands leave {between / 2**20:.0f} MiB between them")
     if not equal:
         sys.exit(1)
