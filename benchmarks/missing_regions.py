@@ -6,7 +6,7 @@ Phantoms have two organs in a body. The small one is absent from a third of the 
 and smaller structure in its place, and it is missing from the initial masks of another third, although it is there.
 SCORE and SCOREPlus are trained twice with each seed: once with the missing regions scored (quality 0, under), once
 with these scores left out. Held-out masks are then refined as nnU-Net predicts, and by the rules of
-`nnunet_weak_refine`, with and without scores.
+`nnunet_weak_refine`, with and without scores; a fall-back because of the other organ would hide what is counted.
 
 An invention is a voxel of the small organ in an image without it; a miss is a small organ whose Dice is below 0.5.
 """
@@ -158,8 +158,8 @@ def _train_and_refine(folder: CommandFolder, dataset: str, trainer: str, seed: i
     counts = []
     for title, switches in (
         ("as nnU-Net predicts", AS_NNUNET),
-        ("nnunet_weak_refine", ""),
-        ("nnunet_weak_refine --scores", "--scores test_scored.csv"),
+        ("nnunet_weak_refine", "--no-fall-back"),
+        ("nnunet_weak_refine --scores", "--no-fall-back --scores test_scored.csv"),
     ):
         output = f"refined/{dataset}-{name}-{title.replace(' ', '_')}"
         if not (folder.folder / output / "refinement.csv").exists():

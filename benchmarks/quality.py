@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data import Part
-from benchmarks.runs import commit_of_this
+from benchmarks.rows import commit_of_this
 from nnunet_weak.cli.console import Device
 from nnunet_weak.cli.estimate_quality import main as estimate_quality
 from nnunet_weak.cli.simulate_scores import main as simulate_scores
