@@ -54,7 +54,9 @@ def read_probabilities(path: Path, classes: Sequence[str], image: sitk.Image) ->
         if unpacked > most:
             raise ValueError(f"{unpacked} bytes, labels and image need at most {most}")
         with np.load(path) as content:
-            values = content["probabilities"]
+            values = np.asarray(content["probabilities"])  # bytes, where the member is no array
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise ValueError("not all of them are numbers")
     except Exception as error:  # archives, compression and array headers have exceptions of their own
         raise InvalidInputError(f"{path}: holds no probabilities: {error} (remedy: {_REMEDY})") from error
     expected = (max(labels.values()) + 1, *image.GetSize()[::-1])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_bad_predictions_are_named(study: PointStudy, capsys, given, message):
     assert not study.raw.exists()
 
 
-@pytest.mark.parametrize("spoil", ["compression", "header", "size"])
+@pytest.mark.parametrize("spoil", ["compression", "header", "size", "magic", "NaN"])
 def test_a_damaged_archive_is_refused(study: PointStudy, spoil):
     folder = predictions(study)
     path, image = folder / "case_1.npz", sitk.GetImageFromArray(LONG.astype(np.uint8))
@@ -77,6 +78,11 @@ def test_a_damaged_archive_is_refused(study: PointStudy, spoil):
     elif spoil == "header":
         np.savez(path, probabilities=np.zeros(3))
         path.write_bytes(path.read_bytes().replace(b"(3,)", b"((3,"))
+    elif spoil == "magic":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("probabilities.npy", "no array")
+    elif spoil == "NaN":
+        np.savez(path, probabilities=np.full((3, *LONG.shape), np.nan, np.float32))
     else:
         np.savez_compressed(path, probabilities=np.zeros((3, *LONG.shape[:2], 10 * LONG.shape[2])))
     with pytest.raises(InvalidInputError, match="case_1.npz: holds no probabilities: .*remedy"):
