@@ -186,6 +186,7 @@ ANY_VOLUME: dict[str, tuple[str, Writer]] = {
     ),
     "mhd with /etc/passwd": (".mhd", bytes_of(mha("1 1 9", b"", "/etc/passwd"))),
     "mhd with a file elsewhere": (".mhd", bytes_of(mha("1 1 9", b"", "../scores.csv"))),
+    "mha of -1 dimensions": (".mha", bytes_of(mha("24 20 9", _FULL.tobytes()).replace(b"NDims = 3", b"NDims = -1"))),
     "mhd with a long name": (".mhd", bytes_of(mha("24 20 9", b"", "x" * 300))),
     "voxels at infinity": (".nii", lambda p: p.write_bytes(_at_infinity)),
     "mhd without its file": (".mhd", bytes_of(mha("24 20 9", b"", "nowhere.raw"))),

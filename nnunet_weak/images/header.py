@@ -50,6 +50,8 @@ _LONGEST_FIELD = 500
 _LONGEST_SHOWN = 80
 _END_OF_NRRD = re.compile(rb"\r?\n\r?\n")
 _END_OF_META = re.compile(rb"ElementDataFile *=")
+_COUNTS_OF_META = re.compile(rb"(NDims|ElementNumberOfChannels)[ \t]*[=:]([^\r\n]*)")
+_MOST_DIMENSIONS = 10  # of MetaImage
 _TEXT_HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd")
 _COMPONENT_BYTES = {
     sitk.sitkInt16: 2,
@@ -193,7 +195,7 @@ def _sitk_header(path: Path) -> Header:
 
 
 def _check_lines(path: Path) -> None:
-    """Refuse lines of a header of text that are longer than the buffers of the readers, which would end the process."""
+    """Refuse what ends the readers of a header of text: lines longer than their buffers, negative dimensions."""
     with path.open("rb") as file:
         start = file.read(4)
         nrrd = start == b"NRRD" or path.name.lower().endswith((".nrrd", ".nhdr"))
@@ -203,7 +205,14 @@ def _check_lines(path: Path) -> None:
     end = _END_OF_NRRD.search(text) if nrrd else _END_OF_META.search(text)
     if end is None and len(text) > _HEADER_TEXT_BYTES:
         raise InvalidInputError(f"{path}: its header has no end (remedy: copy or export it again)")
-    for number, line in enumerate(re.split(rb"[\r\n]+", text[: end.start()] if end else text), start=1):
+    header = text[: end.start()] if end else text
+    for name, value in [] if nrrd else _COUNTS_OF_META.findall(header):
+        if not value.strip().isdigit() or not 0 < int(value[:_LONGEST_FIELD]) <= _MOST_DIMENSIONS:
+            raise InvalidInputError(
+                f"{path}: its header has {name.decode()} = {value[:_LONGEST_SHOWN].decode('latin-1').strip()}, allowed "
+                f"are 1 to {_MOST_DIMENSIONS} (remedy: copy or export it again)"
+            )
+    for number, line in enumerate(re.split(rb"[\r\n]+", header), start=1):
         # Of keys with values, b":=" in NRRD files, the length is free; the others are known fields.
         if len(line) > _LONGEST_FIELD and not (nrrd and b":=" in line[:_LONGEST_FIELD] or line.startswith(b"#")):
             raise InvalidInputError(
