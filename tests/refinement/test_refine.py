@@ -145,7 +145,8 @@ def test_empty_regions_stay_empty(refine):
         assert (row["outcome"] == "kept empty") == (accepted == 2).any()
     assert invented > 0, "nothing was tested"
     first = next(case for case, row in rows.items() if row["outcome"] == "kept empty")
-    Path("scores.csv").write_text(f"case,region,quality,error\n{first},shaft,0,missing\n{first},distal,3,under\n")
+    missing = "".join(f"{first},{region},0,missing\n" for region in ("proximal", "shaft", "distal"))
+    Path("scores.csv").write_text(f"case,region,quality,error\n{missing}")
     assert refine(FAST, "--no-fall-back", "--scores", "scores.csv", "--continue_prediction") == 0
     again = {row["case"]: row for row in table() if row["region"] == "shaft"}
     assert (
