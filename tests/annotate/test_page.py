@@ -291,6 +291,7 @@ _OVERFLOWING = """() => {
 
 
 def test_every_image_channel_can_be_looked_at(tmp_path, page):
+    page.set_viewport_size({"width": 1280, "height": 800})  # the bar has room for the title beside the channel
     folder = make_study(tmp_path / "study", cases=("case_a", "case_b"))
     images = folder / "imagesTr"
     images.mkdir()
