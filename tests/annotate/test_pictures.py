@@ -69,7 +69,7 @@ class Camera:
         together = Image.new("RGB", (200, 125 * len(small)))
         for number, frame in enumerate(small):
             together.paste(frame, (0, 125 * number))
-        palette = together.quantize(COLOURS)
+        palette = together.quantize(COLOURS, Image.Quantize.FASTOCTREE)  # keeps the few pixels that have colour
         first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in self.frames]
         content = BytesIO()
         first.save(content, "GIF", save_all=True, append_images=others, duration=self.durations, loop=0, optimize=True)
