@@ -18,6 +18,7 @@ the commands do it.
 from __future__ import annotations
 
 import argparse
+import copy
 import gzip
 import io
 import json
@@ -470,7 +471,7 @@ def _other_tree(content: bytes, rng: random.Random) -> bytes:
         elif isinstance(node, dict) and rng.random() < 0.15:
             node[rng.choice(("", "x", "../../x", "\x1b[2J", "9" * 400))] = node.pop(key)
         else:
-            node[key] = rng.choice(_ODD_VALUES)
+            node[key] = copy.deepcopy(rng.choice(_ODD_VALUES))  # which the next change may change
     return json.dumps(tree).encode()
 
 
