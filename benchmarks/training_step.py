@@ -31,7 +31,7 @@ LABELS = "proximal=1 shaft=2 distal=3"
 DATASET = "Dataset517_Steps"
 TRAINERS = {
     "score": ("SCORE", "SCOREPlus"),
-    "refineseg": ("RefineSeg",),
+    "refineseg": ("RefineSeg", "RefineSegPlus"),
     "weaknet": ("WeakNetNoReconstruction", "WeakNet"),
 }
 COMMANDS = {
