@@ -46,7 +46,7 @@ class PointReading:
     ) -> CoordinateSystem:
         """Decide the coordinate system: the one that the file states, or else the one that the user told.
 
-        Adds a problem where they differ, or where neither is known and none is assumed.
+        Warns where they differ; adds a problem where neither is known and none is assumed.
         """
         if stated is None:
             if self.told is None and assumed is None:
@@ -58,8 +58,11 @@ class PointReading:
             indices = ", which are voxel indices" if stated == "IJK" else ""
             self.problem(where, what + indices, "export the points in LPS or RAS mm")
         elif self.told not in (None, stated):
-            what = f"the file says its coordinates are {stated}, but {self.told} was asked for"
-            self.problem(where, what, "leave the coordinate system out to believe the file, or correct the file")
+            place = f"{self.path}, {where}" if where else str(self.path)
+            self.warnings.append(
+                f"{place}: says itself that its coordinates are {stated} and is believed; {self.told} was taken for "
+                "files that do not say."
+            )
         return "RAS" if stated == "RAS" else "LPS"
 
     def position(self, values: Any, where: str, unit_mm: float = 1.0) -> FloatArray | None:

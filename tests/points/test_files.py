@@ -98,9 +98,12 @@ def test_coordinate_system_that_is_not_stated_must_be_told(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["lps.mrk.json", "one.fcsv", "slicer.csv", "set.mps"])
-def test_told_coordinate_system_that_contradicts_the_file_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInputError, match="RAS was asked for"):
-        read_points(put(tmp_path, name, FILES[name]), "RAS")
+def test_a_file_that_says_its_coordinate_system_is_believed_with_a_warning(tmp_path: Path, name: str) -> None:
+    points = read_points(put(tmp_path, name, FILES[name]), "RAS")
+    np.testing.assert_allclose(points.points_mm, LPS, atol=1e-9)
+    assert [
+        name in warning and "RAS was taken for files that do not say" in warning for warning in points.warnings
+    ] == [True]
 
 
 @pytest.mark.parametrize(
