@@ -107,14 +107,16 @@ def _signals_raised() -> Iterator[None]:
     """Let signals that end a program raise, so that what is half-written is removed.
 
     An exception in the midst of an import can abort the process in C++ code that registers its types, or be swallowed:
-    the signal is sent again until no module is being imported.
+    the signal is sent again until no module is being imported. What has ended by then is not interrupted any more.
     """
+    repetitions: list[threading.Timer] = []
 
     def end(number: int, frame: FrameType | None) -> None:
         if _is_importing(frame):
             again = threading.Timer(0.02, os.kill, (os.getpid(), number))
             again.daemon = True
             again.start()
+            repetitions.append(again)
         else:
             raise _Ended(number)
 
@@ -127,6 +129,9 @@ def _signals_raised() -> Iterator[None]:
     try:
         yield
     finally:
+        for again in repetitions:
+            again.cancel()
+            again.join()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -130,6 +130,14 @@ def test_a_signal_waits_for_the_end_of_an_import(tmp_path: Path, monkeypatch):
     assert imported[0].complete
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_command_that_ends_with_its_import_is_not_interrupted_any_more(tmp_path: Path, monkeypatch):
+    (tmp_path / "last_module.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert command_that(lambda: importlib.import_module("last_module"))([]) == 0
+    time.sleep(0.1)  # a signal that came now would end the tests
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("command", ["convert_points", "add_input_channels"])
