@@ -17,7 +17,7 @@ from nnunet_weak.losses.refineseg import lower_resolutions_loss, negative_loss, 
 from nnunet_weak.networks.annotation_heads import AnnotatedOutput, AnnotationHeads
 from nnunet_weak.training.checkpoints import HEADS_KEY
 from nnunet_weak.training.composite import PREFIX
-from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
+from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak, per_sample
 
 
 class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
@@ -104,7 +104,7 @@ class nnUNetTrainerRefineSeg(nnUNetTrainerWeak):
             "cross_entropy_per_class": self.balance_classes,
         }
         # Drawings on fully annotated samples must not enter the Dice of the others.
-        drawings = torch.where(batch.fully_annotated.view(-1, *[1] * (batch.maps.ndim - 1)), 0, batch.maps)
+        drawings = torch.where(per_sample(batch.fully_annotated, batch.maps), 0, batch.maps)
         terms, distances = {}, []
         for (name, kind), drawing in zip(maps.items(), drawings.unbind(1), strict=True):
             annotator = auxiliary_output[name]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from nnunet_weak.losses.refineseg import excluded_class_loss
-from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak
+from nnunet_weak.training.weak_trainer import WeakBatch, nnUNetTrainerWeak, per_sample
 
 
 class nnUNetTrainerRefineSegPlus(nnUNetTrainerWeak):
@@ -39,38 +39,30 @@ class nnUNetTrainerRefineSegPlus(nnUNetTrainerWeak):
             for wanted in ("positive", "negative")
         )
         # The label map is the first map that a case has.
-        targets = [self._labels_of(batch, index) for index in positive] if len(positive) > 1 else [batch.seg]
-        losses = [self.loss(output, self._without_padding(batch, target)) for target in targets]
+        drawn = [batch.maps[:, index : index + 1] for index in positive] if len(positive) > 1 else [None]
+        losses = [self.loss(output, self._labels(batch, one)) for one in drawn]
         terms = {"positive": torch.stack(losses).mean()}
         if negative:
             logits = output[0] if isinstance(output, (list, tuple)) else output
-            maps = torch.where(_per_sample(batch.fully_annotated, batch.maps), 0, batch.maps)[:, negative]
+            maps = torch.where(per_sample(batch.fully_annotated, batch.maps), 0, batch.maps)[:, negative]
             terms["negative"] = self.negative_weight * excluded_class_loss(logits, maps)
         return terms, output
 
-    def _labels_of(self, batch: WeakBatch, index: int) -> Any:
-        """A positive map as label map at every resolution; fully annotated samples keep their labels."""
+    def _labels(self, batch: WeakBatch, drawn: torch.Tensor | None) -> Any:
+        """Labels at every resolution, those of a positive map if one is given, without padding.
+
+        Fully annotated samples keep their labels, also in the padding.
+        """
         ignore = self.label_manager.ignore_label
-        drawn = batch.maps[:, index : index + 1]
-        labels = torch.where(drawn > 0, drawn - 1, ignore)
+        if ignore is None:
+            return batch.seg
 
         def at(seg: torch.Tensor) -> torch.Tensor:
-            coarse = functional.interpolate(labels.float(), seg.shape[2:], mode="nearest-exact").to(seg.dtype)
-            return torch.where(_per_sample(batch.fully_annotated, seg), seg, coarse)
+            def resampled(maps: torch.Tensor) -> torch.Tensor:
+                return functional.interpolate(maps.float(), seg.shape[2:], mode="nearest-exact")
+
+            labels = seg if drawn is None else resampled(torch.where(drawn > 0, drawn - 1, ignore)).to(seg.dtype)
+            labels = torch.where(resampled(batch.inside) > 0, labels, ignore)
+            return torch.where(per_sample(batch.fully_annotated, seg), seg, labels)
 
         return [at(seg) for seg in batch.seg] if isinstance(batch.seg, list) else at(batch.seg)
-
-    def _without_padding(self, batch: WeakBatch, target: Any) -> Any:
-        if self.label_manager.ignore_label is None or bool(batch.inside.all()):
-            return target
-
-        def ignored(seg: torch.Tensor) -> torch.Tensor:
-            inside = functional.interpolate(batch.inside.float(), seg.shape[2:], mode="nearest-exact") > 0
-            kept = inside | _per_sample(batch.fully_annotated, seg)
-            return torch.where(kept, seg, self.label_manager.ignore_label)
-
-        return [ignored(seg) for seg in target] if isinstance(target, list) else ignored(target)
-
-
-def _per_sample(flags: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return flags.view(-1, *[1] * (like.ndim - 1))

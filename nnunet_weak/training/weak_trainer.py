@@ -171,7 +171,7 @@ class nnUNetTrainerWeak(LossTermsTrainer):
             name = self.plans_manager.dataset_name
             folder = Path(self.preprocessed_dataset_folder)
             raw = Path(str(nnUNet_raw) if nnUNet_raw.is_set() else "nnUNet_raw") / name
-            classes = len(set(self.dataset_json["labels"]) - {"ignore"})
+            classes = self.label_manager.num_segmentation_heads
             maps = maps_of(self.annotations, raw, folder, self.dataset_json["file_ending"], cases, classes)
             processes = max(1, get_allowed_n_proc_DA())
             plans, configuration = self.plans_manager.plans, self.configuration_name
@@ -223,7 +223,7 @@ class nnUNetTrainerWeak(LossTermsTrainer):
         logits = output[0] if self.enable_deep_supervision else output
         seg = moved.seg[0] if isinstance(moved.seg, list) else moved.seg
         counted = torch.ones_like(moved.fully_annotated) if self.selects_by_loss else moved.fully_annotated
-        mask = torch.ones_like(seg, dtype=torch.float32) * counted.view(-1, *[1] * (seg.ndim - 1))
+        mask = torch.ones_like(seg, dtype=torch.float32) * per_sample(counted, seg)
         if self.label_manager.has_ignore_label:
             mask = mask * (seg != self.label_manager.ignore_label)
             seg = torch.where(seg == self.label_manager.ignore_label, 0, seg)
@@ -301,6 +301,11 @@ class nnUNetTrainerWeak(LossTermsTrainer):
                     "(remedy: run nnUNetv2_plan_and_preprocess again)"
                 )
         return annotations
+
+
+def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Values `(B,)` in a shape that broadcasts over `like`, `(B, ...)`."""
+    return values.view(-1, *[1] * (like.ndim - 1))
 
 
 def _sample(tensors: Any, index: int) -> Any:
