@@ -36,7 +36,7 @@ class PointReading:
 
     def problem(self, where: str, what: str, remedy: str) -> None:
         """Add a problem at a place in the file; the reading ends at `_MOST_PROBLEMS`."""
-        self._problems.add(f"{self.path}, {where}" if where else str(self.path), what, remedy)
+        self._problems.add(self._place(where), what, remedy)
         if len(self._problems) >= _MOST_PROBLEMS:
             self._problems.add(str(self.path), "not read further")
             self._problems.raise_if_any("Points")
@@ -58,10 +58,9 @@ class PointReading:
             indices = ", which are voxel indices" if stated == "IJK" else ""
             self.problem(where, what + indices, "export the points in LPS or RAS mm")
         elif self.told not in (None, stated):
-            place = f"{self.path}, {where}" if where else str(self.path)
             self.warnings.append(
-                f"{place}: says itself that its coordinates are {stated} and is believed; {self.told} was taken for "
-                "files that do not say."
+                f"{self._place(where)}: says itself that its coordinates are {stated} and is believed; {self.told} was "
+                "taken for files that do not say."
             )
         return "RAS" if stated == "RAS" else "LPS"
 
@@ -101,9 +100,9 @@ class PointReading:
     def warn_of_not_placed(self, labels: list[str], count: int, where: str = "") -> None:
         """Warn of points, of `count`, that were left out because the annotator has not placed them."""
         if labels:
-            place, named = f"{self.path}, {where}" if where else str(self.path), ", ".join(labels[:10])
+            named = ", ".join(labels[:10])
             self.warnings.append(
-                f"{place}: {len(labels)} of {count} points are not placed and were left out ({named})."
+                f"{self._place(where)}: {len(labels)} of {count} points are not placed and were left out ({named})."
             )
 
     def point_set(self) -> PointSet:
@@ -120,3 +119,6 @@ class PointReading:
             points, labels = zip(*found, strict=True)
             objects.append(ObjectPoints(np.array(points), class_name, object_name, labels if any(labels) else ()))
         return PointSet(tuple(objects), tuple(self.warnings))
+
+    def _place(self, where: str) -> str:
+        return f"{self.path}, {where}" if where else str(self.path)
