@@ -23,7 +23,7 @@ SECONDS = {"score": 6, "corner": 1, "point": 3}
 SHOWN = {"scores": "SCORE", "drawings": "RefineSeg", "points": "Weak-Net"}
 WINDOW_HU = (-250, 1000)
 SIZE = ("40", "36", "52")
-CASES, HELD_OUT = 16, 7
+CASES = 16
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def make_annotation(folder: Path) -> None:
     from nnunet_weak.cli.simulate_scores import main as simulate_scores
 
     phantoms = folder / "phantoms"
-    numbers = ["--cases", str(CASES), "--test-cases", str(HELD_OUT)]
+    numbers = ["--cases", str(CASES), "--test-cases", "0"]
     references = ["--references", str(phantoms / "labels"), "-np", "1", "--classes"]
     masks = ["--masks", str(phantoms / "initial_masks"), "-o", str(folder / "scores.csv")]
     once(phantoms, lambda: make_phantoms([str(phantoms), "--size", *SIZE, *numbers, "-np", "1"]))

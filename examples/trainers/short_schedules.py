@@ -9,9 +9,7 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
-from nnunet_weak.trainers.refineseg_plus import nnUNetTrainerRefineSegPlus
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
-from nnunet_weak.trainers.score_plus import nnUNetTrainerSCOREPlus
 from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
 from nnunet_weak.training.cpu_precision import HalfPrecisionOnCPU
 
@@ -32,33 +30,12 @@ class ShortScoreSchedule(ShortSchedule):
     initial_lr = 1e-2
 
 
-def adamw(trainer):
-    """Optimiser and schedule of short trainings; SGD needs more steps."""
-    optimizer = torch.optim.AdamW(trainer.network.parameters(), trainer.initial_lr, weight_decay=trainer.weight_decay)
-    return optimizer, PolyLRScheduler(optimizer, trainer.initial_lr, trainer.num_epochs)
-
-
 class nnUNetTrainerSCORE_short(ShortScoreSchedule, nnUNetTrainerSCORE):
     """`nnUNetTrainerSCORE`."""
 
 
-class nnUNetTrainerSCOREPlus_short(ShortSchedule, nnUNetTrainerSCOREPlus):
-    """`nnUNetTrainerSCOREPlus`, with nnU-Net's learning rate."""
-
-    num_epochs = 16
-    initial_lr = 1e-2
-
-
 class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
     """`nnUNetTrainerRefineSeg`."""
-
-
-class nnUNetTrainerRefineSegPlus_short(ShortSchedule, nnUNetTrainerRefineSegPlus):
-    """`nnUNetTrainerRefineSegPlus`, with the optimiser of the stock trainer below."""
-
-    def configure_optimizers(self):
-        """AdamW with nnU-Net's schedule."""
-        return adamw(self)
 
 
 class nnUNetTrainerWeakNet_short(ShortSchedule, nnUNetTrainerWeakNet):
@@ -75,4 +52,5 @@ class nnUNetTrainer_short(HalfPrecisionOnCPU, nnUNetTrainer):
 
     def configure_optimizers(self):
         """AdamW with nnU-Net's schedule."""
-        return adamw(self)
+        optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
