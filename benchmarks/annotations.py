@@ -64,8 +64,8 @@ def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]
 
     def convert(folder: DataFolder, name: str) -> None:
         table, regions = f"scores_{name}.csv", folder.data.labels
-        tuned = folder.data.likelihood_options if prior == "likelihood" else ""
-        tuned = f"--prior-options {tuned}" if tuned else ""
+        options = folder.data.likelihood_options if prior == "likelihood" else ""
+        tuned = f"--prior-options {options}" if options else ""
         folder.make(
             table,
             "nnunet_weak_simulate_scores --references train/labels --masks train/initial_masks --images train/images "

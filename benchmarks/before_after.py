@@ -1,4 +1,4 @@
-"""A figure of held-out cases before and after: initial masks and what became of them, beside the reference.
+"""A figure of held-out CT cases before and after: initial masks and what became of them, beside the reference.
 
     python -m benchmarks.before_after --work WORK/mandible_ct \\
         --refined predictions/scores_likelihood-SCOREPlus-0-refined --figure docs/images/mandible.png
@@ -38,7 +38,7 @@ def main() -> None:
     held_out = options.work / "held_out"
     rows = {"before": held_out / "initial_masks", "after": options.work / options.refined}
     dice = {
-        when: nnunet_weak.evaluate(folder, held_out / "labels", labels={"mandible": 1}).set_index("case")["dice"]
+        when: nnunet_weak.evaluate(folder, held_out / "labels").groupby("case")["dice"].mean()
         for when, folder in rows.items()
     }
     change = (dice["after"] - dice["before"]).sort_values()
