@@ -159,17 +159,20 @@ def _run_in_processes(
         with _interrupts_held_back():  # submitting starts the processes
             futures: list[Future[Result]] = [executor.submit(function, task) for task in tasks]
         for future in futures:
-            future.add_done_callback(lambda done: None if done.cancelled() else bar.update())
+            future.add_done_callback(lambda done: None if done.cancelled() or done.exception() else bar.update())
         wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:  # the first failure in time may stand anywhere; those before it may not have run
             if future.done() and future.exception() is not None:
                 future.result()
         results = [future.result() for future in futures]
     except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
+        # Its own thread is waited for: one that closes its pipes while Python ends gets a "Bad file descriptor".
+        ending = threading.Thread(target=partial(executor.shutdown, cancel_futures=True))
+        ending.start()
         for child in set(multiprocessing.active_children()) - children_before:
             child.terminate()
             child.join()
+        ending.join()
         raise
     executor.shutdown()
     return results

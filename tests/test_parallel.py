@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from nnunet_weak.parallel import run_tasks
 
 PROGRAM = """
 import os, sys, time
@@ -59,6 +62,13 @@ def test_processes_that_start_do_not_answer_ctrl_c(seconds: float, tmp_path: Pat
     assert errors.count("Traceback") == errors.count("\nKeyboardInterrupt") == 1, (
         errors
     )  # the parent's, which has no answer
+
+
+def test_no_thread_of_the_processes_outlives_a_failure():
+    before = set(threading.enumerate())
+    with pytest.raises(ValueError, match="'one'"):
+        run_tasks(int, ["1", "one", "2"], processes=2, description="working", progress=False)
+    assert set(threading.enumerate()) == before
 
 
 def is_running(pid: int) -> bool:
