@@ -84,7 +84,7 @@ def conversion(folder: Path, options: Options) -> Callable[[], int]:
     import nibabel  # noqa: F401
     import scipy.ndimage  # noqa: F401
 
-    import nnunet_weak.points.overview  # noqa: F401
+    import nnunet_weak.points.preview  # noqa: F401
     from nnunet_weak.dataset_conversion import points, scores
 
     converter = {"scores": scores, "points": points}[options.method]

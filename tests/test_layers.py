@@ -140,6 +140,30 @@ def test_methods_do_not_import_each_other():
     assert foreign == set()
 
 
+def test_scripts_import_what_exists():
+    """Imports within functions too, which fail only when the function is called."""
+    own = (PACKAGE, "benchmarks", "examples", "tools")
+    wanted = {
+        (node.module, alias.name) if isinstance(node, ast.ImportFrom) else (alias.name, "")
+        for folder in own[1:]
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    wanted = sorted((module, name) for module, name in wanted if module.partition(".")[0] in own)
+    assert len(wanted) > 100
+    code = f"""
+import importlib, sys
+sys.path.insert(0, {str(ROOT)!r})
+for module, name in {wanted!r}:
+    if name and not hasattr(importlib.import_module(module), name):
+        module = f"{{module}}.{{name}}"
+    importlib.import_module(module)
+"""
+    run_python(code)
+
+
 def test_what_needs_no_torch_works_without():
     light = [name for name in MODULES if part_of(name) not in WITH_TORCH]
     code = f"""
