@@ -1,11 +1,11 @@
 """What does a training step of our trainers cost beside stock nnU-Net's: time, operations, peak memory?
 
-Same plan, network, batch, device and run. Both sides train the network without deep supervision on one and the same
-sample, step by step in turn, so that a machine's drift hits both. Timed is `train_step` from the batch on the CPU to
-the updated weights: transfer, augmentation on the device, forward, loss, backward, optimiser. Stock gets SGD as always,
-ours Adam. With `--compile` both networks are compiled: by nnU-Net on CUDA, by this script on the CPU, where nnU-Net
-never compiles. Operations are those of forward and backward pass, as PyTorch counts them; memory is measured in a
-process for each side. The data are phantoms.
+Same plan, network, sample, device and run, step by step in turn, so that a machine's drift hits all. A trainer with deep
+supervision (SCOREPlus, RefineSegPlus) is compared with the stock trainer as it is, any other with the stock trainer
+without deep supervision. Timed is `train_step` from the batch on the CPU to the updated weights: transfer, augmentation
+on the device, forward, loss, backward, optimiser (each trainer's own). With `--compile` the networks are compiled: by
+nnU-Net on CUDA, by this script on the CPU, where nnU-Net never compiles. Operations are those of forward and backward
+pass, as PyTorch counts them; memory is measured in a process for each trainer. The data are phantoms.
 
     python -m benchmarks.training_step --method score --device cuda --patch 128 128 128 --features 32
     python -m benchmarks.training_step --method refineseg --device cpu --patch 64 64 64 --classes 20
@@ -13,9 +13,9 @@ process for each side. The data are phantoms.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
+import random
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -23,12 +23,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from benchmarks.measure import measure, time_of
 from examples.command_folder import VARIABLES, CommandFolder
 from nnunet_weak.options import option, parse
 
 LABELS = "proximal=1 shaft=2 distal=3"
 DATASET = "Dataset517_Steps"
+STOCK, STOCK_PLAIN = "stock", "stock, no deep supervision"
 TRAINERS = {
     "score": ("SCORE", "SCOREPlus"),
     "refineseg": ("RefineSeg", "RefineSegPlus"),
@@ -91,28 +94,30 @@ def compare(options: Options) -> None:
     import torch
 
     torch.set_num_threads(options.threads)
-    names = ["stock", *options.trainers]
-    batch = make_batch(options)
-    trainers = {name: make_trainer(name, options) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for step in range(options.steps + 3):
-        for name in names:
-            seconds = time_of(step_of(trainers[name], name, batch), options.device)
-            if step >= 3:
+    trainers = {name: make_trainer(name, options) for name in (STOCK, STOCK_PLAIN, *options.trainers)}
+    rivals = {name: STOCK if trainers[name].enable_deep_supervision else STOCK_PLAIN for name in trainers}
+    trainers = {name: trainer for name, trainer in trainers.items() if name in {*options.trainers, *rivals.values()}}
+    steps = {name: step_of(trainer) for name, trainer in trainers.items()}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(options.steps + 3):
+        for name, step in steps.items():
+            seconds = time_of(step, options.device)
+            if number >= 3:
                 times[name].append(seconds)
-    operations = {name: count_operations(step_of(trainers[name], name, batch)) for name in names}
-    peaks = {name: measure(three_steps, name, options, device=options.device).peak_bytes for name in names}
+    operations = {name: count_operations(step) for name, step in steps.items()}
+    peaks = {name: measure(three_steps, name, options, device=options.device).peak_bytes for name in steps}
     print(
         f"{options.method}, {options.device}, patch {options.patch}, {options.features} features, batch 1, "
         f"compile {options.compile}"
     )
     print(f"{'trainer':26} {'ms a step':>10} {'ratio':>6} {'GFLOP':>8} {'ratio':>6} {'peak MiB':>9} {'ratio':>6}")
-    for name in names:
-        ratio = statistics.median(ours / stock for ours, stock in zip(times[name], times["stock"], strict=True))
+    for name in steps:
+        rival = rivals[name]
+        ratio = statistics.median(ours / stock for ours, stock in zip(times[name], times[rival], strict=True))
         print(
             f"{name:26} {statistics.median(times[name]) * 1e3:10.1f} {ratio:6.2f} "
-            f"{operations[name] / 1e9:8.1f} {operations[name] / operations['stock']:6.2f} "
-            f"{peaks[name] / 2**20:9.0f} {peaks[name] / peaks['stock']:6.2f}"
+            f"{operations[name] / 1e9:8.1f} {operations[name] / operations[rival]:6.2f} "
+            f"{peaks[name] / 2**20:9.0f} {peaks[name] / peaks[rival]:6.2f}"
         )
 
 
@@ -130,9 +135,9 @@ def make_trainer(name: str, options: Options):
     network["features_per_stage"] = [min(options.features * 2**i, 320) for i in range(network["n_stages"])]
     dataset_json = json.loads((folder / "dataset.json").read_text())
     add_classes(dataset_json["labels"], options.classes)
-    trainer_class = nnUNetTrainer if name == "stock" else getattr(trainers, f"nnUNetTrainer{name}")
+    trainer_class = nnUNetTrainer if name in (STOCK, STOCK_PLAIN) else getattr(trainers, f"nnUNetTrainer{name}")
     trainer = trainer_class(plans, "3d_fullres", "all", dataset_json, torch.device(options.device))
-    if name == "stock":
+    if name == STOCK_PLAIN:
         trainer.enable_deep_supervision = False
     trainer.initialize()
     trainer.current_epoch = trainer.num_epochs - 1  # past any warm-up
@@ -151,18 +156,14 @@ def add_classes(labels: dict[str, int], classes: int | None) -> None:
         labels["ignore"] = len(labels)
 
 
-def make_batch(options: Options) -> dict:
-    """One sample around the bone, with all further channels of the target."""
-    trainer = make_trainer(options.trainers[-1], replace(options, device="cpu"))
+def step_of(trainer) -> Callable[[], object]:
+    """A step on a sample around the bone, as the trainer's own loader gives it."""
     trainer.oversample_foreground_percent = 1.0
+    random.seed(0)
+    np.random.seed(0)
     loader, _ = trainer.get_dataloaders()
-    return next(loader)
-
-
-def step_of(trainer, name: str, batch: dict) -> Callable[[], object]:
-    """A step; stock reads the first channel of the target."""
-    own = {**copy.copy(batch), "target": batch["target"][:, :1].clone()} if name == "stock" else batch
-    return lambda: trainer.train_step(own)
+    batch = next(loader)
+    return lambda: trainer.train_step(batch)
 
 
 def count_operations(step: Callable[[], object]) -> int:
@@ -177,7 +178,7 @@ def three_steps(name: str, options: Options) -> Callable[[], object]:
     import torch
 
     torch.set_num_threads(options.threads)
-    step = step_of(make_trainer(name, options), name, make_batch(options))
+    step = step_of(make_trainer(name, options))
     return lambda: [step() for _ in range(3)]
 
 
