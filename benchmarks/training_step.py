@@ -1,8 +1,8 @@
 """What does a training step of our trainers cost beside stock nnU-Net's: time, operations, peak memory?
 
-Same plan, network, sample, device and run, step by step in turn, so that a machine's drift hits all. A trainer with deep
-supervision (SCOREPlus, RefineSegPlus) is compared with the stock trainer as it is, any other with the stock trainer
-without deep supervision. Timed is `train_step` from the batch on the CPU to the updated weights: transfer, augmentation
+Same plan, network, sample, device and run, step by step in turn, so that a machine's drift hits all. A trainer with
+deep supervision (SCOREPlus, RefineSegPlus) is compared with the stock trainer as it is, any other with the stock
+trainer without it. Timed is `train_step` from the batch on the CPU to the updated weights: transfer, augmentation
 on the device, forward, loss, backward, optimiser (each trainer's own). With `--compile` the networks are compiled: by
 nnU-Net on CUDA, by this script on the CPU, where nnU-Net never compiles. Operations are those of forward and backward
 pass, as PyTorch counts them; memory is measured in a process for each trainer. The data are phantoms.

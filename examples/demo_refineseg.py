@@ -1,18 +1,17 @@
 """RefineSeg from end to end on phantoms of long bones, on a CPU: `make demo METHOD=refineseg`.
 
 Two simulated annotators draw the bones roughly, slice by slice: one what is there and what is not, the other, in a
-hurry, what is there. The stock trainer learns from the first one's drawings, with everything blank ignored; RefineSeg
-learns from all of them. Every step is a command that a user would type in the demonstration's folder. The network is
-thin and the schedule short (`examples/trainers/short_schedules.py`): the figures show that everything works, and say
-nothing about the method.
+hurry, what is there. The stock trainer learns from the first one's drawings, with everything blank ignored;
+RefineSegPlus learns from all of them. Every step is a command that a user would type in the demonstration's folder. The
+network is thin and the schedule short (`examples/trainers/short_schedules.py`): the figures show that everything works,
+and say nothing about the method.
 """
 
 from __future__ import annotations
 
 from command_folder import Demonstration
 
-STOCK, TRAINER = "nnUNetTrainer_short", "nnUNetTrainerRefineSeg_short"
-MODEL = f"nnUNet_results/Dataset521_BoneDrawings/{TRAINER}__nnUNetPlans__2d"
+STOCK, TRAINER = "nnUNetTrainer_short", "nnUNetTrainerRefineSegPlus_short"
 LABELS = "proximal=1 shaft=2 distal=3"
 
 
@@ -34,15 +33,13 @@ def main() -> None:
     demo.step("The drawings too", "nnunet_weak_preprocess_annotations -d 521")
     demo.copy_as_channel_zero("phantoms/test/images", "imagesTs")
     demo.train_and_predict("Baseline: the stock trainer", 521, "2d", STOCK)
-    demo.train_and_predict("RefineSeg", 521, "2d", TRAINER)
-    demo.step("What was learned about the annotators", f"nnunet_weak_report_annotators -m {MODEL} -device cpu")
+    demo.train_and_predict("RefineSegPlus", 521, "2d", TRAINER)
     demo.step(
-        "Held-out cases: RefineSeg against the stock trainer",
+        "Held-out cases: RefineSegPlus against the stock trainer",
         f"nnunet_weak_evaluate {TRAINER} phantoms/test/labels --baseline stock={STOCK} --output evaluation "
         f"--labels {LABELS} --report",
     )
     print(f"\nThe report: {demo.folder}/evaluation/evaluation.html")
-    print(f"The annotators: {demo.folder}/{MODEL}/fold_0/annotators.png")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_weak.trainers.refineseg import nnUNetTrainerRefineSeg
+from nnunet_weak.trainers.refineseg_plus import nnUNetTrainerRefineSegPlus
 from nnunet_weak.trainers.score import nnUNetTrainerSCORE
 from nnunet_weak.trainers.weaknet import nnUNetTrainerWeakNet
 from nnunet_weak.training.cpu_precision import HalfPrecisionOnCPU
@@ -34,23 +34,26 @@ class nnUNetTrainerSCORE_short(ShortScoreSchedule, nnUNetTrainerSCORE):
     """`nnUNetTrainerSCORE`."""
 
 
-class nnUNetTrainerRefineSeg_short(ShortSchedule, nnUNetTrainerRefineSeg):
-    """`nnUNetTrainerRefineSeg`."""
-
-
 class nnUNetTrainerWeakNet_short(ShortSchedule, nnUNetTrainerWeakNet):
     reconstruction_features = 0.5
 
 
-class nnUNetTrainer_short(HalfPrecisionOnCPU, nnUNetTrainer):
-    """The stock trainer, which sets its schedule in its constructor; with the optimiser of RefineSeg and Weak-Net."""
+class AdamW:
+    """In place of nnU-Net's SGD, which learns next to nothing in so few steps."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+
+class nnUNetTrainerRefineSegPlus_short(AdamW, ShortSchedule, nnUNetTrainerRefineSegPlus):
+    """`nnUNetTrainerRefineSegPlus`."""
+
+
+class nnUNetTrainer_short(AdamW, HalfPrecisionOnCPU, nnUNetTrainer):
+    """The stock trainer, which sets its schedule in its constructor."""
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
         super().__init__(plans, configuration, fold, dataset_json, device)
         for name in ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch", "initial_lr"):
             setattr(self, name, getattr(ShortSchedule, name))
-
-    def configure_optimizers(self):
-        """AdamW with nnU-Net's schedule."""
-        optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
