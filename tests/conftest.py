@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+SHARED = ("score_dataset", "drawings_dataset")  # fixtures that take long
 QUALITY = 2.71828  # no other number of a training looks like this one
 TRAINERS = '''
 """Trainers of a user, beside ours."""
@@ -68,6 +69,29 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)  # after marks have been added
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests that share a data set of nnU-Net go to one worker of pytest-xdist, others by file."""
+    if item.get_closest_marker("xdist_group") is None:
+        shared = (name for name in SHARED if name in getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group(next(shared, item.path.stem)))
+
+
+@pytest.hookimpl(tryfirst=True)  # the order stays if slow tests are deselected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers begin with the groups that take longest: with those that train, then with those that have slow tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    group_of = {item: item.get_closest_marker("xdist_group").args[0] for item in items}
+    first, rank = {}, {}
+    for place, item in enumerate(items):
+        group = group_of[item]
+        first.setdefault(group, place)
+        slow = 0 if item.get_closest_marker("training") else 1 if item.get_closest_marker("slow") else 2
+        rank[group] = min(rank.get(group, 2), slow)
+    items.sort(key=lambda item: (rank[group_of[item]], first[group_of[item]]))
+
+
 @pytest.fixture
 def nnunet_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, new, with nnU-Net's three folders in it."""
@@ -98,8 +122,13 @@ class Workplace:
         }
 
     def run(self, command: str, expect: int | None = 0, python: Path | None = None, **variables: str) -> str:
-        """Run a command in a process of its own; returns what it printed."""
+        """Run a command in a process of its own; returns what it printed.
+
+        Trainings load their data without further processes, which take seconds to start, unless a variable says so.
+        """
         words = shlex.split(command)
+        if words[0] == "nnUNetv2_train":
+            variables = {"nnUNet_n_proc_DA": "0", **variables}
         if python is not None:
             words = [str(python), "-m", *words]
         done = subprocess.run(
@@ -208,7 +237,7 @@ def drawings_dataset(workplace: Workplace) -> str:
 @pytest.fixture(scope="session")
 def trained(workplace: Workplace, score_dataset: str) -> Path:
     """Model folder of a SCORE training by the real command."""
-    workplace.run("nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE_tiny -device cpu")
+    workplace.run("nnUNetv2_train 511 3d_fullres 0 -tr nnUNetTrainerSCORE_tiny -device cpu", nnUNet_n_proc_DA="1")
     return workplace.model(score_dataset, "nnUNetTrainerSCORE_tiny")
 
 
@@ -276,12 +305,13 @@ def trainer_factory(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 def plan(workplace: Workplace, dataset: str, configurations: str) -> str:
+    """Plan and preprocess as nnU-Net does, for a thin network."""
     number = dataset[7:10]
     processes = " ".join("1" for _ in configurations.split())
+    here = Path(__file__).parent
     workplace.run(
-        f"nnUNetv2_plan_and_preprocess -d {number} -c {configurations} -npfp 1 -np {processes} "
+        f"{sys.executable} {here}/quick_plan.py -d {number} -c {configurations} -npfp 1 -np {processes} "
         "--verify_dataset_integrity"
     )
-    thin_plan = Path(__file__).parents[1] / "examples" / "thin_plan.py"
-    workplace.run(f"{sys.executable} {thin_plan} {dataset} --features 4 --most 8")
+    workplace.run(f"{sys.executable} {here.parent}/examples/thin_plan.py {dataset} --features 4 --most 8")
     return dataset

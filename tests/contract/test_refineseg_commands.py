@@ -20,12 +20,12 @@ TERMS = DRAWINGS | {"regulariser", "full supervision"}
 def interrupted(workplace, drawings_dataset) -> tuple[Path, dict]:
     """Fold of a 2d training that was stopped after two epochs and continued, and its checkpoint in between."""
     command = f"nnUNetv2_train 521 2d 0 -tr {TRAINER} -device cpu"
-    printed = workplace.run(command, expect=None, STOP_BEFORE_EPOCH="2")
+    printed = workplace.run(command, expect=None, STOP_BEFORE_EPOCH="2", nnUNet_n_proc_DA="1")
     traceback = printed.partition("Traceback")[2]
     assert "KeyboardInterrupt" in traceback and "batchgenerators" not in traceback, "the data loaders end in silence"
     fold = workplace.model(drawings_dataset, TRAINER, "2d") / "fold_0"
     between = torch.load(fold / "checkpoint_latest.pth", weights_only=False)
-    workplace.run(f"{command} --c")
+    workplace.run(f"{command} --c", nnUNet_n_proc_DA="1")
     return fold, between
 
 

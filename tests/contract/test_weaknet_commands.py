@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from conftest import plan
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.trainers import nnUNetTrainerWeakNet, nnUNetTrainerWeakNetNoReconstruction
@@ -53,10 +54,7 @@ def dataset(workplace) -> str:
         f"nnunet_weak_convert_points --images {phantoms}/images --points {points} --classes bone=1,2,3 "
         f"--references {references} --channel-names zscore -d 531 -n BonePoints -np 1"
     )
-    workplace.run("nnUNetv2_plan_and_preprocess -d 531 -c 2d 3d_fullres -np 1 1 --verify_dataset_integrity")
-    thin_plan = Path(__file__).parents[2] / "examples" / "thin_plan.py"
-    workplace.run(f"python {thin_plan} {DATASET} --features 4 --most 8")
-    return DATASET
+    return plan(workplace, DATASET, "2d 3d_fullres")
 
 
 @pytest.fixture(scope="module")

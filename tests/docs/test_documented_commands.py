@@ -2,8 +2,8 @@
 
 A ```bash block is run unless a comment above it says `<!-- skip: REASON -->`; `<!-- setup: COMMAND -->` runs a command
 before it. Pages of a group continue each other in one folder. What is shortened, as a real training takes hours: the
-trainers' schedules (classes of the same names, which come first as they are the user's), the width of networks, and the
-device, which is the CPU.
+trainers' schedules (classes of the same names, which come first as they are the user's), the phantoms, the width of
+networks, and the device, which is the CPU.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ for name in trainers.__all__:
     globals()[name] = type(name, (Short, getattr(trainers, name)), {})
 '''
 WRAPPERS = {
-    "nnUNetv2_train": '{python} {real} "$@" -device cpu',
+    "nnUNetv2_train": 'nnUNet_n_proc_DA=0 {python} {real} "$@" -device cpu',
     "nnUNetv2_predict": '{python} {real} "$@" -device cpu -npp 0 -nps 0',
-    "nnUNetv2_plan_and_preprocess": """{python} {real} "$@" -npfp 1 -np 1
+    "nnUNetv2_plan_and_preprocess": """{python} {quick_plan} "$@" -npfp 1 -np 1
 for plans in "$nnUNet_preprocessed"/*/nnUNetPlans.json; do
     {python} {thin} "$(basename "$(dirname "$plans")")" --features 4 --most 8 --batch 2
 done""",
+    "nnunet_weak_make_phantoms": '{python} {real} "$@" --size 40 36 56',
     "nnunet_weak_report_annotators": '{python} {real} "$@" -device cpu',
 }
 
@@ -126,7 +127,10 @@ def test_python_blocks_run(page):
 
 @pytest.mark.training
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are written for a POSIX shell")
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: Path(group[0]).stem)
+@pytest.mark.parametrize(
+    "group",
+    [pytest.param(group, id=Path(group[0]).stem, marks=pytest.mark.xdist_group(group[0])) for group in GROUPS],
+)
 def test_commands_run_as_printed(group, tmp_path):
     environment = prepare(tmp_path)
     for name in group:
@@ -150,8 +154,8 @@ def prepare(folder: Path) -> dict[str, str]:
     (trainers / "short_trainers.py").write_text(TRAINERS)
     scripts = Path(sys.executable).parent
     for name, text in WRAPPERS.items():
-        thin = ROOT / "examples" / "thin_plan.py"
-        command = text.format(python=sys.executable, real=scripts / name, thin=thin)
+        thin, quick_plan = ROOT / "examples" / "thin_plan.py", Path(__file__).parents[1] / "quick_plan.py"
+        command = text.format(python=sys.executable, real=scripts / name, thin=thin, quick_plan=quick_plan)
         (wrappers / name).write_text(f"#!/bin/bash\nset -e\n{command}\n")
         (wrappers / name).chmod(0o755)
     return {
