@@ -118,6 +118,7 @@ def convert(
         input_roots={
             "images": options.images,
             "references": options.references,
+            "predictions": options.follow_prediction,
             **{f"positive {name}": path for name, path in options.positive.items()},
             **{f"negative {name}": path for name, path in options.negative.items()},
         },

@@ -23,7 +23,7 @@ from nnunet_weak.dataset.raw import RawDataset
 from nnunet_weak.dataset.splits import read_splits
 from nnunet_weak.drawings.cases import labels_of_map
 from nnunet_weak.drawings.fusion import majority_vote, staple
-from nnunet_weak.drawings.random_walker import RANDOM_WALKER, propagate_random_walker
+from nnunet_weak.drawings.random_walker import FILLED_MAPS, RANDOM_WALKER, propagate_random_walker
 from nnunet_weak.errors import InvalidInputError, Problems, printable
 from nnunet_weak.images.read import read_label_map_on_grid, with_geometry_of
 from nnunet_weak.options import option, parse, processes_option, shorten_path
@@ -83,7 +83,7 @@ def fuse_dataset(options: Fusion, command: Sequence[str] = ()) -> Path:
     """
     source = dataset_folder(options.dataset, "nnUNet_raw")
     annotations = WeakAnnotations.read(source)
-    positive = [name for name, kind in annotations.maps.items() if kind == "positive" and name != RANDOM_WALKER]
+    positive = [name for name, kind in annotations.maps.items() if kind == "positive" and name not in FILLED_MAPS]
     if not positive:
         raise InvalidInputError(
             f"{source / 'dataset.json'}: names no positive annotation map, so there is nothing to fuse"
@@ -145,7 +145,7 @@ def _fuse_case(
         [
             source / "annotationsTr" / map_name / file_name
             for map_name in entry.maps
-            if annotations.maps[map_name] == kind and map_name != RANDOM_WALKER and not entry.fully_annotated
+            if annotations.maps[map_name] == kind and map_name not in FILLED_MAPS and not entry.fully_annotated
         ]
         for kind in MAP_KINDS
     )

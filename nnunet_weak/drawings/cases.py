@@ -20,11 +20,12 @@ from nnunet_weak.dataset.input_channels import (
     write_input_channels,
 )
 from nnunet_weak.drawings.files import read_drawing
+from nnunet_weak.drawings.fusion import majority_vote
 from nnunet_weak.drawings.inputs import DrawingsCase
 from nnunet_weak.drawings.legend import class_numbers
 from nnunet_weak.drawings.options import NEGATIVE_SUFFIX, DrawingsConversion
-from nnunet_weak.drawings.random_walker import RANDOM_WALKER, propagate_random_walker
-from nnunet_weak.errors import Problems
+from nnunet_weak.drawings.random_walker import propagate_random_walker
+from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.read import read_label_map_on_grid, with_geometry_of
 
 PREVIEWS = "previews"
@@ -61,16 +62,9 @@ def convert_case(options: DrawingsConversion, case: DrawingsCase, folder: Path |
     image = read_first_channel(case.images)
     maps, conflicts = problems.attempt(read_maps, options, case, image) or ({}, {})
     labels = problems.attempt(_read_labels, options, case, maps, image)
-    if options.random_walker and case.reference is None and not problems:
-        others = problems.attempt(list, further_channels(case.images, image))
-        positive, negative = (
-            [array for name, array in maps.items() if options.map_kinds[name] == kind] for kind in MAP_KINDS
-        )
-        if positive and others is not None:
-            channels = [sitk.GetArrayViewFromImage(channel) for channel in (image, *others)]
-            maps[RANDOM_WALKER] = propagate_random_walker(
-                channels, positive, negative, options.code.num_classes, image.GetSpacing()[::-1]
-            )
+    if options.filled_map is not None and case.reference is None and not problems:
+        filled = problems.attempt(_fill_blank_voxels, options, case, maps, image)
+        maps |= {} if filled is None else {options.filled_map: filled}
     maps = {name: array for name, array in maps.items() if array.any()}
     if not maps and case.reference is None and not problems:
         problems.add(case.name, "its drawings are blank", "check --blank, draw something, or remove the drawings")
@@ -95,7 +89,7 @@ def convert_case(options: DrawingsConversion, case: DrawingsCase, folder: Path |
     return ConvertedDrawings(
         name=case.name,
         minima=minima or (),
-        inputs=files_in([*case.images, *case.drawings.values(), case.reference]),
+        inputs=files_in([*case.images, *case.drawings.values(), case.reference, case.prediction]),
         fully_annotated=case.reference is not None,
         drawn={name: tuple(int(count) for count in array[1:]) for name, array in counts.items()},
         conflicts=conflicts,
@@ -157,3 +151,28 @@ def _read_labels(
     positive = [array for name, array in maps.items() if options.map_kinds[name] == "positive" and array.any()]
     first = positive[0] if positive else np.zeros(image.GetSize()[::-1], np.uint16)
     return labels_of_map(first, options.code.num_classes)
+
+
+def _fill_blank_voxels(
+    options: DrawingsConversion, case: DrawingsCase, maps: Mapping[str, np.ndarray], image: sitk.Image
+) -> np.ndarray | None:
+    """Propagate the drawings by a random walker, in a second round only to where the predicted class is the same."""
+    positive, negative = (
+        [array for name, array in maps.items() if options.map_kinds[name] == kind] for kind in MAP_KINDS
+    )
+    if not positive:
+        return None
+    num_classes = options.code.num_classes
+    channels = [image, *further_channels(case.images, image)]
+    arrays = [sitk.GetArrayViewFromImage(channel) for channel in channels]
+    filled = propagate_random_walker(arrays, positive, negative, num_classes, image.GetSpacing()[::-1])
+    if case.prediction is None:
+        return filled
+    predicted = sitk.GetArrayFromImage(read_label_map_on_grid(case.prediction, image))
+    if predicted.max(initial=0) >= num_classes:
+        raise InvalidInputError(
+            f"{case.prediction}: holds the label {predicted.max()}, but the classes end at {num_classes - 1} (remedy: "
+            "predict with a model that was trained on these drawings)"
+        )
+    drawn = majority_vote(positive, num_classes) > 0
+    return np.where(drawn | (filled == predicted + 1), filled, 0).astype(filled.dtype)

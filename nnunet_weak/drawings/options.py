@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunet_weak.dataset.options import IMAGES, WHAT, ConversionOptions, read_named_paths
 from nnunet_weak.drawings.legend import DrawingCode, parse_drawing_code
-from nnunet_weak.drawings.random_walker import RANDOM_WALKER
+from nnunet_weak.drawings.random_walker import CONSENSUS, RANDOM_WALKER
 from nnunet_weak.errors import Problems
 from nnunet_weak.options import RUN, option
 
@@ -57,6 +57,14 @@ class DrawingsConversion(ConversionOptions):
         help=f"add the map {RANDOM_WALKER}: the drawings propagated into blank voxels along the image (Grady 2006), in "
         "slices with at least two classes drawn; for scribbles and other drawings with wide blanks",
     )
+    follow_prediction: Path | None = option(
+        default=None,
+        group=MEANING,
+        metavar="DIR",
+        help=f"for a second round, in place of --random-walker: label maps that a model trained on the drawings "
+        f"predicted for these images (nnUNetv2_predict). Adds the map {CONSENSUS}: the drawings, and what model and "
+        "random walker both say of blank voxels",
+    )
     previews: bool = option("--no-previews", default=True, group=RUN, recorded=False, help="draw no previews")
     references: Path | None = option(
         default=None,
@@ -76,10 +84,13 @@ class DrawingsConversion(ConversionOptions):
         for name in self.negative:
             if name + NEGATIVE_SUFFIX in annotators:
                 problems.add(f"NAME {name}{NEGATIVE_SUFFIX}", f"is the name of {name}'s negative map", "rename one")
-        if self.random_walker and RANDOM_WALKER in [*annotators, *self.folders]:
-            problems.add(f"NAME {RANDOM_WALKER}", "is the map of --random-walker", "rename the annotator")
-        if self.random_walker and not self.positive and self.not_any_target is None:
-            problems.add("--random-walker", "needs positive drawings, and there are none", "leave it out")
+        flag = "--random-walker" if self.random_walker else "--follow-prediction"
+        if self.random_walker and self.follow_prediction is not None:
+            problems.add("--random-walker", "is a part of --follow-prediction", "leave it out")
+        if self.filled_map in [*annotators, *self.folders]:
+            problems.add(f"NAME {self.filled_map}", f"is the map of {flag}", "rename the annotator")
+        if self.filled_map is not None and not self.positive and self.not_any_target is None:
+            problems.add(flag, "needs positive drawings, and there are none", "leave it out")
         maps: dict[str, str] = {}
         for name in self.folders:
             other = maps.setdefault(name.casefold(), name)
@@ -102,6 +113,11 @@ class DrawingsConversion(ConversionOptions):
         return {**self.positive, **{name + NEGATIVE_SUFFIX: folder for name, folder in self.negative.items()}}
 
     @property
+    def filled_map(self) -> str | None:
+        """Name of the map whose blank voxels are filled, if there is one."""
+        return RANDOM_WALKER if self.random_walker else CONSENSUS if self.follow_prediction is not None else None
+
+    @property
     def map_kinds(self) -> dict[str, str]:
         """Kind of each annotation map that a case may have, in the order in which they are listed."""
         kinds = {}
@@ -109,4 +125,4 @@ class DrawingsConversion(ConversionOptions):
             kinds[name] = "positive"  # also of who draws negative ones: excluding all targets is drawing background
             if name in self.negative:
                 kinds[name + NEGATIVE_SUFFIX] = "negative"
-        return kinds | ({RANDOM_WALKER: "positive"} if self.random_walker else {})
+        return kinds if self.filled_map is None else {**kinds, self.filled_map: "positive"}

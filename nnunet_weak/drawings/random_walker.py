@@ -21,6 +21,10 @@ from nnunet_weak.drawings.fusion import majority_vote
 
 RANDOM_WALKER = "random_walker"
 """Name of the annotation map."""
+CONSENSUS = "consensus"
+"""Name of the map of a second round: what walker and a model say alike."""
+FILLED_MAPS = (RANDOM_WALKER, CONSENSUS)
+"""Maps that are no annotator's."""
 EDGE_WEIGHT = 150.0
 """beta of Grady's weights exp(-beta (g_i - g_j)^2), for intensities g with a standard deviation of 1 in each slice;
 several channels add their squares, divided by the root of their number."""

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset.plans import damaged_plans_named, read_plans
 from nnunet_weak.drawings.fusion import staple
-from nnunet_weak.drawings.random_walker import RANDOM_WALKER
+from nnunet_weak.drawings.random_walker import FILLED_MAPS
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.networks.annotation_heads import AnnotatedOutput, AnnotationHeads
 from nnunet_weak.training.annotation_maps import map_path, open_map
@@ -67,7 +67,7 @@ class AnnotatorMatrices:
         cases: Number of cases it was measured over.
         learned: Mean of the head's transition matrix where the network predicts k.
         observed: What is drawn where the network predicts k.
-        agreement: What STAPLE estimates; None for negative maps, for the random walker's, which follows the drawings,
+        agreement: What STAPLE estimates; None for negative maps, for maps that are filled by a rule (`FILLED_MAPS`),
             and for a single annotator.
     """
 
@@ -160,7 +160,7 @@ def measure_annotators(
     voxels = np.zeros((len(names), classes))
     votes: list[NDArray[Any]] = []
     random = np.random.default_rng(seed)
-    positive = [name for name, kind in model.kinds.items() if kind == "positive" and name != RANDOM_WALKER]
+    positive = [name for name, kind in model.kinds.items() if kind == "positive" and name not in FILLED_MAPS]
     for case in tqdm(cases, desc="Cases", unit="case", disable=not progress):
         missing = [name for name in maps_of_case[case] if not map_path(folder, name, case).is_file()]
         if missing:
