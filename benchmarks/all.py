@@ -47,11 +47,13 @@ DRAWINGS = [
         "coarse": ["Stock", "RefineSeg", "RefineSegPlus", *ABLATIONS],
         "coarse_filled": ["Stock"],
         "coarse_walker": ["RefineSeg", "RefineSegPlus"],
+        "coarse_second": ["RefineSegPlus"],
         "two": ["Stock", "RefineSeg", "RefineSegPlus"],
         "staple": ["Stock"],
         "scribbles": ["Stock", "RefineSeg", "RefineSegPlus"],
         "scribbles_filled": ["Stock"],
         "scribbles_walker": ["RefineSeg", "RefineSegPlus"],
+        "scribbles_second": ["RefineSegPlus"],
     }.items()
     for trainer in names
 ]

@@ -82,8 +82,11 @@ def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]
     return convert
 
 
-def drawings(*maps: str, options: str = "") -> Callable[[DataFolder, str], None]:
-    """Rough drawings of simulated annotators, or scribbles."""
+def drawings(*maps: str, options: str = "", second_round_of: str = "") -> Callable[[DataFolder, str], None]:
+    """Rough drawings of simulated annotators, or scribbles.
+
+    In a second round blank voxels are filled where the random walker agrees with a model of the first.
+    """
 
     def convert(folder: DataFolder, name: str) -> None:
         if "drawings/" in " ".join(maps):
@@ -94,7 +97,10 @@ def drawings(*maps: str, options: str = "") -> Callable[[DataFolder, str], None]
             )
         blank = len(folder.data.classes) + 1
         labels = f"--labels background=0 {folder.data.labels} --blank {blank} --patients patients.csv"
-        _convert(folder, name, "drawings", f"{' '.join(maps)} {labels} {options}")
+        further = options
+        if second_round_of:
+            further = f"--follow-prediction {_first_round(folder, second_round_of, 'RefineSegPlus')}"
+        _convert(folder, name, "drawings", f"{' '.join(maps)} {labels} {further}")
 
     return convert
 
@@ -128,11 +134,8 @@ def points(count: int, sampling: str, second_round: bool = False) -> Callable[[D
             f"--sampling {sampling} -o {clicks} -np {folder.processes}",
         )
         if second_round:
-            first, trainer = f"points{count}_{sampling}", "WeakNetNoReconstruction"
-            ANNOTATIONS[first].prepare(folder, first)
-            folder.train(first, trainer)
-            images = f"nnUNet_raw/{folder.dataset(first)}/imagesTr"
-            options = f"--follow-prediction {folder.predict(first, trainer, images=images, probabilities=True)}"
+            first = _first_round(folder, f"points{count}_{sampling}", "WeakNetNoReconstruction", probabilities=True)
+            options = f"--follow-prediction {first}"
         classes = " ".join(folder.data.classes)
         _convert(folder, name, "points", f"--points {clicks} --classes {classes} {options}")
 
@@ -166,12 +169,19 @@ ANNOTATIONS = {
     "coarse_walker": Annotation(
         "the same and a random walker's map", drawings(ANNA, NOT_ANNA, options="--random-walker")
     ),
+    "coarse_second": Annotation(
+        "the same and what walker and model agree on (second round)", drawings(ANNA, NOT_ANNA, second_round_of="coarse")
+    ),
     "coarse_filled": Annotation("rough drawings filled by a random walker", fused("coarse", "random_walker")),
     "two": Annotation("rough drawings of two annotators, one hasty", drawings(ANNA, BEN)),
     "staple": Annotation("the same, fused by STAPLE", fused("two", "staple")),
     "scribbles": Annotation("scribbles", drawings(SCRIBBLES)),
     "scribbles_walker": Annotation(
         "scribbles and a random walker's map", drawings(SCRIBBLES, options="--random-walker")
+    ),
+    "scribbles_second": Annotation(
+        "scribbles and what walker and model agree on (second round)",
+        drawings(SCRIBBLES, second_round_of="scribbles_walker"),
     ),
     "scribbles_filled": Annotation("scribbles filled by a random walker", fused("scribbles", "random_walker")),
     **{
@@ -193,6 +203,14 @@ def _convert(folder: DataFolder, name: str, converter: str, options: str) -> Non
         f"nnunet_weak_convert_{converter} --images train/images {options} --channel-names {folder.data.channel} "
         f"-d {folder.number(name)} -n {name} -np {folder.processes}",
     )
+
+
+def _first_round(folder: DataFolder, name: str, trainer: str, probabilities: bool = False) -> str:
+    """What a model of an annotation predicts for its training images."""
+    ANNOTATIONS[name].prepare(folder, name)
+    folder.train(name, trainer)
+    images = f"nnUNet_raw/{folder.dataset(name)}/imagesTr"
+    return folder.predict(name, trainer, images=images, probabilities=probabilities)
 
 
 def _numbers(folder: DataFolder) -> dict[str, int]:

@@ -33,6 +33,8 @@ class DataSet:
         left_out: Patients that are in no part.
         likelihood_options: `--prior-options` of `--prior likelihood`, chosen on development cases.
         kinds: Folders beside images and labels.
+        one_component: Whether every class is one connected object, so that predictions are measured a second time with
+            nnU-Net's postprocessing.
     """
 
     classes: Mapping[str, tuple[int, ...]]
@@ -44,6 +46,7 @@ class DataSet:
     configuration: str = "3d_fullres"
     likelihood_options: str = ""
     kinds: tuple[str, ...] = ()
+    one_component: bool = False
 
     @property
     def labels(self) -> str:
@@ -66,6 +69,7 @@ DATA = {
         development=3,
         configuration="2d",
         kinds=("scribbles",),
+        one_component=True,
     ),
     "hippocampus": DataSet(
         classes={"hippocampus": (1, 2)},

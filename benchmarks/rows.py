@@ -52,6 +52,9 @@ def run_rows(rows: Sequence[Row], options: RunOptions) -> dict[Row, dict[str, An
             "seconds": round(time.perf_counter() - start),
             "metrics": folder.evaluate(row.name, predictions),
         }
+        if folder.data.one_component:
+            kept = folder.largest_components(row.name, predictions)
+            results[row]["metrics_largest_component"] = folder.evaluate(f"{row.name}-largest", kept)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as partial:
             partial.write_text(json.dumps(results[row], indent=1) + "\n")

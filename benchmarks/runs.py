@@ -10,11 +10,14 @@ WORK/DATA holds the cases of a data set, annotations, nnU-Net's three folders, `
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
 
 from benchmarks.data import DATA, Part, collect
 from examples.command_folder import CommandFolder
@@ -195,6 +198,18 @@ class DataFolder(CommandFolder):
             f"--output {output} -np {self.processes}"
         )
         return json.loads((self.folder / output / "evaluation.json").read_text())["cases"]
+
+    def largest_components(self, name: str, predictions: str) -> str:
+        """Keep the largest component of each class, as nnU-Net does it; returns the folder of the label maps."""
+        kept, rule = f"predictions/{name}-largest", self.folder / "predictions" / "largest.pkl"
+        numbers = range(1, len(self.data.classes) + 1)
+        keep = [remove_all_but_largest_component_from_segmentation] * len(numbers)
+        rule.write_bytes(pickle.dumps((keep, [{"labels_or_regions": number} for number in numbers])))
+        self.run(
+            f"nnUNetv2_apply_postprocessing -i {predictions} -o {kept} -pp_pkl_file {rule} -np {self.processes}",
+            show=False,
+        )
+        return kept
 
     def write_stock(self, name: str, labels: str, values: Mapping[str, int]) -> None:
         """A raw data set without anything of this package, from a folder of label maps."""

@@ -34,17 +34,20 @@ def print_tables(results: Iterable[Mapping[str, Any]], baseline: str = "") -> No
     """Print a table in Markdown for each data set."""
     results = list(results)
     for data in dict.fromkeys(result["row"]["data"] for result in results):
-        print(f"\n**{data}**\n\n{table([result for result in results if result['row']['data'] == data], baseline)}")
+        own = [result for result in results if result["row"]["data"] == data]
+        print(f"\n**{data}**\n\n{table(own, baseline)}")
+        if all("metrics_largest_component" in result for result in own):
+            print(f"\nThe largest component of each class:\n\n{table(own, baseline, 'metrics_largest_component')}")
 
 
-def table(results: list[Mapping[str, Any]], baseline: str = "") -> str:
+def table(results: list[Mapping[str, Any]], baseline: str = "", metrics: str = "metrics") -> str:
     """One row for each annotation and trainer: Dice of each label, means of the metrics, p."""
     titles, dice_of_seeds, parts = {}, {}, []
     for result in results:
         row = result["row"]
         method = f"{row['annotation']}-{row['trainer']}"
         titles[method] = result["annotation"], row["trainer"] or "none"
-        parts.append(pd.DataFrame(result["metrics"]).assign(method=method))
+        parts.append(pd.DataFrame(result[metrics]).assign(method=method))
         dice_of_seeds.setdefault(method, []).append(parts[-1].groupby("label")["dice"].mean().mean())
     baseline = baseline if baseline in titles else ""
     columns = list(METRICS)
