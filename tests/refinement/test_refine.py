@@ -197,7 +197,7 @@ def test_files_of_other_origin_are_not_replaced(refine, capsys):
     ("arguments", "expected"),
     [
         (("-m", "images"), "images/dataset.json: no such file"),
-        (("-f", "3"), "fold_3/checkpoint_final.pth: no such file"),
+        (("-f", "4"), "fold_4/checkpoint_final.pth: no such file"),
         (("-f", "first"), "-f first: is neither the number of a fold nor 'all'"),
         (("-chk", "checkpoint_nowhere.pth"), "checkpoint_nowhere.pth: no such file"),
         (("-o", "images/refined"), "lies in the input images"),
