@@ -43,7 +43,10 @@ examples
 then
   nnUNetv2_plan_and_preprocess -d 521 -c 2d --verify_dataset_integrity
   nnunet_weak_preprocess_annotations -d 521
-  nnUNetv2_train 521 2d 0 -tr nnUNetTrainerRefineSeg
+  nnUNetv2_train 521 2d 0 -tr nnUNetTrainerRefineSegPlus
+a second round, whose blank voxels are filled where the random walker agrees with that model
+  nnUNetv2_predict -i nnUNet_raw/Dataset521_Heart/imagesTr -o round1 -d 521 -c 2d -f 0 -tr nnUNetTrainerRefineSegPlus
+  nnunet_weak_convert_drawings ... -d 523 -n Heart2 --follow-prediction round1
 
 A drawing is CASE.nii.gz, CASE.nrrd, CASE.mha ... or CASE.seg.nrrd in the annotator's folder. Nobody needs to have drawn
 everything or in every case. In labelsTr goes the first positive drawing of the case, with nnU-Net's label "ignore"

@@ -51,6 +51,7 @@ for name in trainers.__all__:
 WRAPPERS = {
     "nnUNetv2_train": 'nnUNet_n_proc_DA=0 {python} {real} "$@" -device cpu',
     "nnUNetv2_predict": '{python} {real} "$@" -device cpu -npp 0 -nps 0',
+    "nnUNetv2_apply_postprocessing": '{python} {real} "$@" -np 1',
     "nnUNetv2_plan_and_preprocess": """{python} {quick_plan} "$@" -npfp 1 -np 1
 for plans in "$nnUNet_preprocessed"/*/nnUNetPlans.json; do
     {python} {thin} "$(basename "$(dirname "$plans")")" --features 4 --most 8 --batch 2

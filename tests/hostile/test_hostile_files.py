@@ -29,6 +29,7 @@ MAPS_OF_IMAGES = {
     "convert_scores --references": "labels",
     "convert_drawings": "drawings",
     "convert_drawings --references": "labels",
+    "convert_drawings --follow-prediction": "labels",
     "convert_points --references": "labels",
     "prepare_inputs": "masks",
     "evaluate": "masks",
@@ -98,6 +99,9 @@ def test_a_case_for_each_hostile_file(crowd: Path, kind: str, capsys: pytest.Cap
         if target != valid:
             valid.unlink()
         write(target)
+    if option == "--follow-prediction":
+        labels = {"background": 0, "one": 1, "two": 2}
+        (crowd / folder / "dataset.json").write_text(json.dumps({"labels": labels}))
     before = set(crowd.rglob("*"))
     changed = {}
     if "segmentations" in kind:
