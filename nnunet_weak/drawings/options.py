@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunet_weak.dataset.options import IMAGES, WHAT, ConversionOptions, read_named_paths
 from nnunet_weak.drawings.legend import DrawingCode, parse_drawing_code
-from nnunet_weak.drawings.random_walker import CONSENSUS, RANDOM_WALKER
+from nnunet_weak.drawings.random_walker import SECOND_ROUND, RANDOM_WALKER
 from nnunet_weak.errors import Problems
 from nnunet_weak.options import RUN, option
 
@@ -62,7 +62,7 @@ class DrawingsConversion(ConversionOptions):
         group=MEANING,
         metavar="DIR",
         help=f"for a second round, in place of --random-walker: label maps that a model trained on the drawings "
-        f"predicted for these images (nnUNetv2_predict). Adds the map {CONSENSUS}: the drawings, and what model and "
+        f"predicted for these images (nnUNetv2_predict). Adds the map {SECOND_ROUND}: the drawings, and what model and "
         "random walker both say of blank voxels",
     )
     previews: bool = option("--no-previews", default=True, group=RUN, recorded=False, help="draw no previews")
@@ -115,7 +115,7 @@ class DrawingsConversion(ConversionOptions):
     @property
     def filled_map(self) -> str | None:
         """Name of the map whose blank voxels are filled, if there is one."""
-        return RANDOM_WALKER if self.random_walker else CONSENSUS if self.follow_prediction is not None else None
+        return RANDOM_WALKER if self.random_walker else SECOND_ROUND if self.follow_prediction is not None else None
 
     @property
     def map_kinds(self) -> dict[str, str]:

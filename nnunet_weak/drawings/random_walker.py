@@ -21,9 +21,9 @@ from nnunet_weak.drawings.fusion import majority_vote
 
 RANDOM_WALKER = "random_walker"
 """Name of the annotation map."""
-CONSENSUS = "consensus"
-"""Name of the map of a second round: what walker and a model say alike."""
-FILLED_MAPS = (RANDOM_WALKER, CONSENSUS)
+SECOND_ROUND = "second_round"
+"""Name of the map of a second round: what the walker and a model say alike."""
+FILLED_MAPS = (RANDOM_WALKER, SECOND_ROUND)
 """Maps that are no annotator's."""
 EDGE_WEIGHT = 150.0
 """beta of Grady's weights exp(-beta (g_i - g_j)^2), for intensities g with a standard deviation of 1 in each slice;

@@ -34,15 +34,15 @@ def test_a_blank_voxel_is_filled_where_walker_and_model_agree(predicted, capsys)
     prediction[1, 0, :] = 1  # liver in one row
     predicted.write("round1/case_0.nii.gz", prediction)
     assert predicted.convert(*ROUND) == 0
-    assert "consensus (positive): 2 cases" in capsys.readouterr().out
-    drawn, consensus = (predicted.voxels(f"annotationsTr/{name}/case_0.nii.gz") for name in ("anna", "consensus"))
+    assert "second_round (positive): 2 cases" in capsys.readouterr().out
+    drawn, filled = (predicted.voxels(f"annotationsTr/{name}/case_0.nii.gz") for name in ("anna", "second_round"))
     expected = np.zeros(SHAPE, int)
     expected[1, 1:, 4:] = expected[2, :, 4:] = 3
     expected[1, 0, :4] = 2
     expected[drawn > 0] = drawn[drawn > 0]  # also where the model says something else
-    assert np.array_equal(consensus, expected)
+    assert np.array_equal(filled, expected)
     block = WeakAnnotations.read(predicted.dataset)
-    assert block.cases["case_0"].maps == ("anna", "consensus") and block.cases["case_2"].maps == ("anna",)
+    assert block.cases["case_0"].maps == ("anna", "second_round") and block.cases["case_2"].maps == ("anna",)
     record = json.loads((predicted.dataset / "conversion.json").read_text())
     assert record["options"]["follow_prediction"] == "round1"
     assert {"predictions/case_0.nii.gz", "predictions/case_1.nii.gz"} <= set(record["input_files"])
@@ -68,5 +68,5 @@ def test_what_cannot_be_a_first_round(predicted, capsys):
 
 
 def test_an_annotator_cannot_have_the_name_of_the_map(predicted, capsys):
-    assert predicted.convert(*ROUND, positive=("consensus=anna",)) == 2
-    assert "NAME consensus: is the map of --follow-prediction" in capsys.readouterr().err
+    assert predicted.convert(*ROUND, positive=("second_round=anna",)) == 2
+    assert "NAME second_round: is the map of --follow-prediction" in capsys.readouterr().err
