@@ -174,6 +174,7 @@ def _make_preprocessed(root: Path) -> None:
     shape = SIZE[::-1]
     for case in CASES:
         properties = {
+            "sitk_stuff": {"spacing": SPACING, "origin": ORIGIN, "direction": tuple(np.eye(3).ravel())},
             "spacing": list(SPACING[::-1]),
             "bbox_used_for_cropping": [[0, length] for length in shape],
             "shape_before_cropping": shape,

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunet_weak.dataset.options import IMAGES, WHAT, ConversionOptions, read_named_paths
 from nnunet_weak.drawings.legend import DrawingCode, parse_drawing_code
-from nnunet_weak.drawings.random_walker import SECOND_ROUND, RANDOM_WALKER
+from nnunet_weak.drawings.random_walker import RANDOM_WALKER, SECOND_ROUND
 from nnunet_weak.errors import Problems
 from nnunet_weak.options import RUN, option
 

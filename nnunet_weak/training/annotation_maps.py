@@ -23,6 +23,7 @@ from typing import Any
 
 import blosc2
 import numpy as np
+import SimpleITK as sitk
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -31,7 +32,7 @@ from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.images.integrity import sha256
-from nnunet_weak.images.read import read_label_map
+from nnunet_weak.images.read import geometry_difference, read_label_map
 from nnunet_weak.parallel import run_cases
 
 RAW_FOLDER = "annotationsTr"
@@ -187,6 +188,17 @@ class _Grid:
     properties: Mapping[str, Any]
     shape: tuple[int, ...]
 
+    def image_like(self, image: sitk.Image) -> sitk.Image:
+        """An image of the same size, with the origin and direction that nnU-Net's reader kept, if it did."""
+        kept = self.properties.get("sitk_stuff", {})
+        if len(kept.get("direction", ())) != len(image.GetDirection()):
+            return image
+        placed = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+        placed.SetSpacing(kept["spacing"])
+        placed.SetOrigin(kept["origin"])
+        placed.SetDirection(kept["direction"])
+        return placed
+
     @property
     def digest(self) -> str:
         """Of everything but the source that decides how a preprocessed map looks."""
@@ -216,7 +228,7 @@ def _preprocess_map(entry: AnnotationMap, grid: _Grid) -> bool:
             f"{entry.target}: the annotation map '{entry.name}' of case '{entry.case}' {state}, and its source "
             f"{entry.source} is not there (remedy: run nnunet_weak_preprocess_annotations where the raw data is)"
         )
-    read_label_map(entry.source)  # nnU-Net's reader takes truncated and absurd files
+    image = read_label_map(entry.source)  # nnU-Net's reader takes truncated and absurd files
     array, found = grid.plans.image_reader_writer_class().read_seg(str(entry.source))
     where, remedy = f"{entry.source}, case '{entry.case}'", "convert the annotation again"
     if array.max() > entry.highest:
@@ -227,6 +239,9 @@ def _preprocess_map(entry: AnnotationMap, grid: _Grid) -> bool:
     if not np.allclose(found["spacing"], grid.properties["spacing"], rtol=_SPACING_TOLERANCE, atol=0):
         own, other = (", ".join(f"{float(value):g}" for value in p["spacing"]) for p in (found, grid.properties))
         raise InvalidInputError(f"{where}: spacing {own} mm (z, y, x), its image has {other} (remedy: {remedy})")
+    difference = geometry_difference(grid.image_like(image), image)
+    if difference:
+        raise InvalidInputError(f"{where}: is off its image's grid: {difference} (remedy: {remedy})")
     try:
         result, reason = preprocess_array(array, grid.properties, grid.plans, grid.configuration), ""
     except ValueError as error:

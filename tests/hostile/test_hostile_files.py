@@ -44,9 +44,7 @@ VOLUMES = {
         f"{command}: label maps of images": (
             command,
             folder,
-            hostile.ANY_VOLUME
-            | hostile.LABEL_MAPS
-            | (hostile.OTHER_GRIDS if command != "preprocess_annotations" else {}),
+            hostile.ANY_VOLUME | hostile.LABEL_MAPS | hostile.OTHER_GRIDS,
         )
         for command, folder in MAPS_OF_IMAGES.items()
     },
@@ -60,14 +58,6 @@ VOLUMES = {
             for what, file in (hostile.ANY_VOLUME | hostile.LABEL_MAPS | hostile.OTHER_GRIDS).items()
             if what != "a value of no label"
         },
-    ),
-    # What becomes of a map is compared with the preprocessed image, which knows no origin and no direction.
-    "preprocess_annotations: label maps of images": (
-        "preprocess_annotations",
-        f"{RAW}/annotationsTr/anna",
-        hostile.ANY_VOLUME
-        | hostile.LABEL_MAPS
-        | {what: hostile.OTHER_GRIDS[what] for what in ("another size", "another spacing")},
     ),
     "convert_drawings: segmentations": ("convert_drawings", "drawings", hostile.SEGMENTATIONS),
     "convert_points: point files": ("convert_points", "points", hostile.POINT_FILES),
