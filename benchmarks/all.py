@@ -3,7 +3,7 @@
     python -m benchmarks.all --data DATA --work WORK --device cuda
     python -m benchmarks.all --data DATA --work WORK --rows acdc-coarse acdc-full --seeds 0 1 2 --part development
 
-The three groups of rows ask:
+The groups of rows ask:
 
 - scores: do SCORE and SCOREPlus improve the initial masks of a real, weak model, and more than training on the masks
   as if they were labels? (hippocampus in MRI, mandible in CT)
@@ -11,6 +11,7 @@ The three groups of rows ask:
   random walker makes of them, beside all labels; and which parts of RefineSeg matter? (heart in MRI)
 - points: what do Weak-Net and the stock trainer learn from templates of surface points, beside slices of equal effort
   and all labels? (hippocampus in MRI)
+- outlines: what does the stock trainer learn from real outlines, filled, or as templates? (vertebrae in MRI)
 
 Nothing is chosen on the test cases. Prints the tables.
 """
@@ -72,8 +73,14 @@ POINTS = [
 ]
 
 
+OUTLINES = [
+    Row("spine_mri", annotation, "Stock") for annotation in ("full", "outlines_filled", "outlines", "outlines_inset")
+]
+
+
 def main() -> None:
-    print_tables(run_rows([*SCORES, *DRAWINGS, *POINTS], parse(RunOptions, None, description=__doc__)).values())
+    rows = [*SCORES, *DRAWINGS, *POINTS, *OUTLINES]
+    print_tables(run_rows(rows, parse(RunOptions, None, description=__doc__)).values())
 
 
 if __name__ == "__main__":

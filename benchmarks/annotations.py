@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.outlines import write_filled_outlines, write_outline_points
 from benchmarks.runs import DataFolder, Row
 
 DRAWERS = "anna=typical ben=hasty"
@@ -142,6 +143,28 @@ def points(count: int, sampling: str, second_round: bool = False) -> Callable[[D
     return convert
 
 
+def outlines(inset_mm: float) -> Callable[[DataFolder, str], None]:
+    """Templates through real outlines, or inside of them."""
+
+    def convert(folder: DataFolder, name: str) -> None:
+        clicks = folder.folder / "outline_points"
+        if not clicks.exists():
+            write_outline_points(folder.folder / "train" / "outlines", clicks)
+        classes = " ".join(folder.data.classes)
+        _convert(folder, name, "points", f"--points {clicks.name} --classes {classes} --inset-mm {inset_mm:g}")
+
+    return convert
+
+
+def outlines_filled(folder: DataFolder, name: str) -> None:
+    """Real outlines as one fills them by hand: labels for the stock trainer."""
+    drawn = folder.folder / "outlines_filled"
+    if not drawn.exists():
+        write_filled_outlines(folder.folder / "train" / "outlines", drawn)
+    ignore = len(folder.data.classes) + 1
+    folder.write_stock(name, drawn.name, {"background": 0, **_numbers(folder), "ignore": ignore})
+
+
 def slices(effort: int) -> Callable[[DataFolder, str], None]:
     """Dense labels of a few slices whose outlines are as long, in voxels, as so many points; the rest is ignored."""
 
@@ -193,6 +216,9 @@ ANNOTATIONS = {
         f"points{count}_second": Annotation(f"{count} spread points, second round", points(count, "spread", True))
         for count in (25, 125)
     },
+    "outlines_filled": Annotation("real outlines, filled; slices without any ignored", outlines_filled),
+    "outlines": Annotation("surfaces through the outlines", outlines(0.0)),
+    "outlines_inset": Annotation("surfaces 3 mm inside of the outlines", outlines(3.0)),
     **{f"slices{count}": Annotation(f"slices, effort of {count} points", slices(count)) for count in (25, 125)},
 }
 

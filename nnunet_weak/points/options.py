@@ -50,6 +50,13 @@ class PointConversion(ConversionOptions):
         metavar="MM",
         help="how far clicks are off, so that the surface may pass by them; for many points (default: %(default)s)",
     )
+    inset_mm: float = option(
+        default=0.0,
+        group=POINTS,
+        metavar="MM",
+        help="how far inside of the points the surface lies, for outlines drawn around objects and not on their edges; "
+        "negative: outside (default: %(default)s)",
+    )
     follow_image: bool = option(
         default=False, group=POINTS, help="let the surface follow edges of the first channel between the points"
     )

@@ -90,6 +90,8 @@ def _fit(one: ObjectPoints, options: PointConversion, evidence: sitk.Image | Non
     mesh = options.templates.get(one.class_name)
     if mesh is not None:
         template = read_template(mesh)
-        return fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
-    fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
-    return fit if evidence is None else follow_image(fit, one.points_mm, evidence)
+        fit = fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
+    else:
+        fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
+        fit = fit if evidence is None else follow_image(fit, one.points_mm, evidence)
+    return fit.inset(options.inset_mm)

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import ThreadpoolController
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.surface.mesh import closest_points, icosphere, signed_volume, surface_area
+from nnunet_weak.surface.mesh import closest_points, icosphere, signed_volume, surface_area, vertex_normals
 from nnunet_weak.surface.point_checks import (
     RECOMMENDED_POINTS,
     check_points,
@@ -126,6 +126,23 @@ class SurfaceFit:
         spread = spread_warnings(points, surface_area(vertices, faces), gap, float(distances.max()))
         residuals = closest_points(given, vertices, faces).distance
         return cls(vertices, faces, residuals, volume, gap, float(distances.max()), (*warnings, *spread))
+
+    def inset(self, distance_mm: float) -> SurfaceFit:
+        """The surface moved inwards along its normals, outwards if negative; all that is said of the points stays.
+
+        Raises:
+            InvalidInputError: nothing is left of the object.
+        """
+        if not distance_mm:
+            return self
+        vertices = self.vertices_mm - distance_mm * vertex_normals(self.vertices_mm, self.faces)
+        volume = signed_volume(vertices, self.faces) if np.isfinite(distance_mm) else np.nan
+        if not (volume > 0 and (volume < self.volume_mm3) == (distance_mm > 0)):
+            raise InvalidInputError(
+                f"{distance_mm:g} mm inside of the surface through its points nothing is left of an object of "
+                f"{self.volume_mm3:.3g} mm3 (remedy: a smaller --inset-mm)"
+            )
+        return replace(self, vertices_mm=vertices, volume_mm3=volume)
 
 
 @contextmanager

@@ -28,6 +28,17 @@ def test_templates_are_the_objects_and_the_first_class_wins(study: PointStudy, c
     assert "spleen and liver overlap in 2 cases" in capsys.readouterr().out
 
 
+def test_templates_lie_inside_of_outlines_that_were_drawn_around_the_objects(study: PointStudy, capsys):
+    for case in ("case_0", "case_1"):
+        study.points(f"{case}.csv", "liver")
+    assert study.convert("--classes", "liver", "--inset-mm", "2") == 0
+    objects = list(csv.DictReader((study.raw / "templates" / "objects.csv").open()))
+    assert float(objects[0]["volume_mm3"]) == pytest.approx(4 / 3 * np.pi * (RADIUS - 2) ** 3, rel=0.05)
+    assert (study.labels("case_0") > 0).sum() == pytest.approx(float(objects[0]["voxels"]))
+    assert study.convert("--classes", "liver", "--inset-mm", "200", "--overwrite") == 2
+    assert "case_0" in (told := capsys.readouterr().err) and "a smaller --inset-mm" in told
+
+
 def test_what_a_person_looks_at(study: PointStudy):
     study.points("case_0.csv", "liver", "spleen")
     study.points("case_1.csv", "liver")

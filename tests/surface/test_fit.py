@@ -143,3 +143,17 @@ def test_stray_click_is_named() -> None:
     (warning,) = [warning for warning in fit_surface(points).warnings if "stray" in warning]
     assert "1 of 60" in warning and f"({points[7][0]:.1f}, {points[7][1]:.1f}, {points[7][2]:.1f})" in warning
     assert fit_surface(ellipsoid_points(60)).warnings == ()
+
+
+def test_inset_surfaces_lie_inside_of_the_points() -> None:
+    points = farthest_points(unit(np.random.default_rng(2).normal(size=(5000, 3))) * 10, 200)
+    fit = fit_surface(points)
+    for distance in (3.0, -2.0):
+        moved = fit.inset(distance)
+        assert np.linalg.norm(moved.vertices_mm, axis=1) == pytest.approx(10 - distance, rel=0.02)
+        assert moved.volume_mm3 == pytest.approx(signed_volume(moved.vertices_mm, moved.faces))
+        assert np.array_equal(moved.residuals_mm, fit.residuals_mm)
+    assert fit.inset(0.0) is fit
+    for distance in (10.5, np.nan, np.inf):
+        with pytest.raises(InvalidInputError, match="nothing is left of an object of"):
+            fit.inset(distance)
