@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from annotation_person import Person, served
+from conftest import plan
 
 pytestmark = [pytest.mark.browser, pytest.mark.training]
 
@@ -75,6 +76,7 @@ def test_from_the_browser_to_a_model(workplace, study, page, task):
         page.locator("#nav [data-screen='export']").click()
         command = page.locator("#command").inner_text()
         assert person.complaints == []
+    page.close()  # a browser that draws in software takes a share of a core
 
     words = shlex.split(command)
     place = words.index("-d")
@@ -86,9 +88,7 @@ def test_from_the_browser_to_a_model(workplace, study, page, task):
     block = json.loads((workplace.root / "nnUNet_raw" / dataset / "dataset.json").read_text(encoding="utf-8"))
     assert block["numTraining"] == len(cases) and set(block["nnunet_weak"]["cases"]) == set(cases)
 
-    workplace.run(f"nnUNetv2_plan_and_preprocess -d {number} -c 3d_fullres -npfp 1 -np 1 --verify_dataset_integrity")
-    thin_plan = Path(__file__).parents[2] / "examples" / "thin_plan.py"
-    workplace.run(f"python {thin_plan} {dataset} --features 4 --most 8")
+    plan(workplace, dataset, "3d_fullres")
     if task == "drawings":
         workplace.run(f"nnunet_weak_preprocess_annotations -d {number} -np 1")
     trainer = f"nnUNetTrainer{TRAINERS[task]}_annotated"
