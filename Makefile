@@ -38,7 +38,7 @@ annotate: setup .demo/annotate
 	$(BIN)/nnunet_weak_annotate .demo/annotate --task $(TASK) --annotator me
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-fast: setup
 	$(BIN)/python -m pytest -m 'not slow and not training'

@@ -14,11 +14,24 @@ import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-SHARED = ("score_dataset", "drawings_dataset")  # fixtures that take long
+SHARING = {  # files with tests that take the same data set, which takes half a minute to make
+    "score_dataset": (
+        "test_score_commands.py",
+        "test_refine.py",
+        "test_estimate_quality.py",
+        "test_arrays.py",
+        "test_front_door.py",
+        "test_cpu_precision.py",
+        "test_score_plus_trainer.py",
+        "test_weak_trainer.py",
+    ),
+    "drawings_dataset": ("test_refineseg_commands.py", "test_refineseg_trainer.py", "test_refineseg_plus_trainer.py"),
+}
 QUALITY = 2.71828  # no other number of a training looks like this one
 TRAINERS = '''
 """Trainers of a user, beside ours."""
@@ -69,12 +82,25 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(trylast=True)  # after marks have been added
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that share a data set of nnU-Net go to one worker of pytest-xdist, others by file."""
-    if item.get_closest_marker("xdist_group") is None:
-        shared = (name for name in SHARED if name in getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group(next(shared, item.path.stem)))
+def group_of(nodeid: str) -> str:
+    """Group of a test; the tests of a group run on one worker of pytest-xdist, which makes their data set."""
+    file = nodeid.partition("::")[0].rpartition("/")[2]
+    if file == "test_documented_commands.py":
+        return nodeid  # each page has data sets of its own
+    return next((name for name, files in SHARING.items() if file in files), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Send whole groups to workers, in the order of the collection."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)  # the order stays if slow tests are deselected
@@ -82,14 +108,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Workers begin with the groups that take longest: with those that train, then with those that have slow tests."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
-    group_of = {item: item.get_closest_marker("xdist_group").args[0] for item in items}
-    first, rank = {}, {}
+    first: dict[str, int] = {}
+    rank: dict[str, int] = {}
     for place, item in enumerate(items):
-        group = group_of[item]
+        group = group_of(item.nodeid)
         first.setdefault(group, place)
         slow = 0 if item.get_closest_marker("training") else 1 if item.get_closest_marker("slow") else 2
         rank[group] = min(rank.get(group, 2), slow)
-    items.sort(key=lambda item: (rank[group_of[item]], first[group_of[item]]))
+    items.sort(key=lambda item: (rank[group_of(item.nodeid)], first[group_of(item.nodeid)]))
 
 
 @pytest.fixture

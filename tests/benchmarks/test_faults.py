@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and mounts of L
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["make_phantoms", "convert_scores", "prepare_inputs", "evaluate"])
 def test_commands_that_are_disturbed_leave_nothing_half_done(command: str, tmp_path: Path):
-    few = ["--moments", "2", "--disks", "2", "--pairs", "1"]
+    few = ["--moments", "2", "--disks", "1", "--pairs", "1"]
     assert main(["--work", str(tmp_path / "work"), "--commands", command, *few]) == 0
 
 
