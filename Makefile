@@ -41,7 +41,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-fast: setup
-	$(BIN)/python -m pytest -m 'not slow and not training'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m 'not slow and not training'
 
 lint: setup
 	$(BIN)/ruff check .
