@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from benchmarks.data import DATA, DataSet, patient_of
+from benchmarks.data import DATA, patient_of
 from nnunet_weak.images.read import with_geometry_of
 from nnunet_weak.options import option, parse
 from nnunet_weak.points.files import write_points
@@ -36,9 +36,9 @@ class Options:
     data: Path = option(metavar="DIR", help="folder with spine_mri/")
 
 
-def objects_of(outlines: sitk.Image, data: DataSet = SPINE) -> list[ObjectPoints]:
+def objects_of(outlines: sitk.Image) -> list[ObjectPoints]:
     """Points on the curves of each class, LPS mm."""
-    array, names = sitk.GetArrayFromImage(outlines), list(data.classes)
+    array, names = sitk.GetArrayFromImage(outlines), list(SPINE.classes)
     found = []
     for label, name in enumerate(names, start=1):
         voxels = np.argwhere(array == len(names) + 1 - label)[::EVERY, ::-1]
@@ -55,12 +55,12 @@ def write_outline_points(source: Path, folder: Path) -> None:
         write_points(folder / path.name.replace(".nii.gz", ".csv"), points)
 
 
-def write_filled_outlines(source: Path, folder: Path, data: DataSet = SPINE) -> None:
+def write_filled_outlines(source: Path, folder: Path) -> None:
     """Write labels as one fills the curves by hand: background beside them, `ignore` in slices without any curve."""
     folder.mkdir(parents=True)
     for path in sorted(source.glob("*.nii.gz")):
         image = sitk.ReadImage(str(path))
-        array, count = sitk.GetArrayFromImage(image), len(data.classes)
+        array, count = sitk.GetArrayFromImage(image), len(SPINE.classes)
         labels = np.zeros(array.shape, np.uint8)
         labels[~array.any((1, 2))] = count + 1
         for label in range(1, count + 1):
