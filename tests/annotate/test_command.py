@@ -8,12 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from nnunet_weak.annotate.cases import loader
+from nnunet_weak.annotate.cases.loader import worker_pool
+from nnunet_weak.annotate.options import AnnotateOptions
 from nnunet_weak.annotate.records.states import Session
+from nnunet_weak.annotate.study import find_study
 from nnunet_weak.errors import InvalidInputError
 
 
@@ -85,6 +90,22 @@ def test_ctrl_c_ends_the_command_cleanly(folder):
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0 and "Ended" in output and errors == ""
     assert not (folder / "annotation" / "state" / "anna.session.json").exists()
+
+
+def test_a_closed_loader_begins_no_processes(folder, monkeypatch):
+    begun = []
+    monkeypatch.setattr(loader, "worker_pool", lambda *given: begun.append(worker_pool(*given)) or begun[-1])
+    study = find_study(AnnotateOptions(folder=folder, task="scores", annotator="anna"))
+    cases, before = loader.CaseLoader(study), set(threading.enumerate())
+    cases.survey(list(study.images), False, lambda case, found: None)
+    (survey,) = [thread for thread in threading.enumerate() if thread not in before and "_survey" in thread.name]
+    until = time.monotonic() + 30
+    while len(begun) < 2 or not begun[1]._processes:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    cases.close()
+    survey.join(30)
+    assert not survey.is_alive() and len(begun) == 2
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")

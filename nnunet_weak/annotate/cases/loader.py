@@ -61,7 +61,7 @@ class CaseLoader:
     def __init__(self, study: Study, pool: ProcessPoolExecutor | None = None) -> None:
         self._study = study
         self._folder = Path(tempfile.mkdtemp(prefix="nnunet_weak_annotate_"))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = threading.Event()
         self._pools: list[ProcessPoolExecutor] = []
         self._decoding = pool or self._new_pool(_PROCESSES)
@@ -125,8 +125,8 @@ class CaseLoader:
 
     def close(self) -> None:
         """End all processes and remove the arrays."""
-        self._closed.set()
         with self._lock:
+            self._closed.set()
             pools = self._pools.copy()
         children = [process for pool in pools for process in (pool._processes or {}).values()]
         for pool in pools:
@@ -150,7 +150,8 @@ class CaseLoader:
     def _killed(self, case: str) -> InvalidInputError:
         with self._lock:
             self._cases.clear()
-            self._decoding = self._new_pool(_PROCESSES)
+            if not self._closed.is_set():
+                self._decoding = self._new_pool(_PROCESSES)
         return InvalidInputError(
             f"{case}: the process that read it was killed, most likely because memory ran out (remedy: close other "
             "programs and try again)"
@@ -159,13 +160,14 @@ class CaseLoader:
     def _survey(
         self, cases: Sequence[str], with_measures: bool, tell: Callable[[str, SurveyedCase | None], None]
     ) -> None:
-        pool = self._new_pool(1, lower_priority)
+        pool: ProcessPoolExecutor | None = None
         for case in cases:
             found = None
             try:
+                pool = pool or self._new_pool(1, lower_priority)
                 found = pool.submit(survey_case, self._task(case), with_measures).result()
             except BrokenProcessPool:
-                pool = self._new_pool(1, lower_priority)  # one case that is too large for the memory stops no other
+                pool = None  # one case that is too large for the memory stops no other
             except Exception:
                 logger.debug("the mask of %s cannot be read", case, exc_info=True)  # told when the case is opened
             if self._closed.is_set():
@@ -173,11 +175,12 @@ class CaseLoader:
             tell(case, found)
 
     def _new_pool(self, processes: int, further: Callable[[], None] | None = None) -> ProcessPoolExecutor:
-        pool = worker_pool(processes, further, self._folder)
-        if self._closed.is_set():
-            pool.shutdown(wait=False)
-        self._pools.append(pool)
-        return pool
+        """None is begun once the loader is closed: Python would end before it has removed its semaphores."""
+        with self._lock:
+            if self._closed.is_set():
+                raise RuntimeError("the loader is closed")
+            self._pools.append(worker_pool(processes, further, self._folder))
+            return self._pools[-1]
 
     def _task(self, case: str) -> CaseTask:
         study = self._study
