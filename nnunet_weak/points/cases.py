@@ -35,7 +35,8 @@ TEMPLATES = "templates"
 class PointCase:
     """A case's files, and the objects of its point files, each with the name of its class.
 
-    With a reference it is fully annotated; its templates follow the predicted probabilities, if there are any.
+    With a reference it is fully annotated; its templates are weighed against the predicted probabilities, if there are
+    any.
     """
 
     name: str
@@ -107,10 +108,9 @@ def mesh_file_name(case: str, title: str) -> str:
 
 
 def _fit(options: PointConversion, case: PointCase, image: sitk.Image) -> tuple[NDArray[np.uint8], list[Template]]:
-    evidence: Mapping[str, sitk.Image] = dict.fromkeys(options.classes, image) if options.follow_image else {}
-    if case.predicted is not None:
-        evidence = read_probabilities(case.predicted, list(options.classes), image)
-    return fit_templates(case.objects, image, options, evidence)
+    classes = list(options.classes)
+    probabilities = {} if case.predicted is None else read_probabilities(case.predicted, classes, image)
+    return fit_templates(case.objects, image, options, probabilities)
 
 
 def _read_reference(path: Path, image: sitk.Image, classes: Mapping[str, tuple[int, ...]]) -> NDArray[np.uint8]:

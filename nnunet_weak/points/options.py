@@ -64,7 +64,7 @@ class PointConversion(ConversionOptions):
         default=None,
         group=POINTS,
         metavar="DIR",
-        help="let it follow the probabilities of a model that was trained on the templates, for a second round: the "
+        help="a second round: weigh the templates against the probabilities of a model that was trained on them; the "
         "folder that nnUNetv2_predict --save_probabilities wrote for these images",
     )
     templates: Mapping[str, Path] = option(
@@ -88,11 +88,5 @@ class PointConversion(ConversionOptions):
 
     def __post_init__(self) -> None:
         """Refuse options that exclude each other."""
-        chosen = {
-            "--follow-image": self.follow_image,
-            "--follow-prediction": self.follow_prediction is not None,
-            "--templates": bool(self.templates),
-        }
-        flags = [flag for flag, given in chosen.items() if given]
-        if len(flags) > 1:
-            raise InvalidInputError(f"{' and '.join(flags)} exclude each other: give one")
+        if self.follow_image and self.templates:
+            raise InvalidInputError("--follow-image and --templates exclude each other: give one")

@@ -1,4 +1,4 @@
-"""A model's probabilities of the training images, as evidence of where an object's surface runs between its points.
+"""A model's probabilities of the training images, which templates are weighed against in a second round.
 
 `nnUNetv2_predict --save_probabilities` writes a folder of them: `CASE.npz` with `probabilities` (label, z, y, x), and
 the model's `dataset.json` and `plans.json`. Nothing is written here.
@@ -13,10 +13,10 @@ from zipfile import ZipFile
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.json_files import load_json
-from nnunet_weak.images.read import with_geometry_of
 
 _HEADER_BYTES = 1 << 16
 _REORIENTS = "NibabelIOWithReorient"
@@ -40,8 +40,8 @@ def find_predictions(
     return paths
 
 
-def read_probabilities(path: Path, classes: Sequence[str], image: sitk.Image) -> dict[str, sitk.Image]:
-    """Probability of each class on the grid of a case's image.
+def read_probabilities(path: Path, classes: Sequence[str], image: sitk.Image) -> dict[str, NDArray[np.float32]]:
+    """Probability of each class on the grid of a case's image, (z, y, x).
 
     Raises:
         InvalidInputError: The file cannot be read, holds no probabilities, or those of another size than the image.
@@ -65,7 +65,7 @@ def read_probabilities(path: Path, classes: Sequence[str], image: sitk.Image) ->
             f"{path}: probabilities of shape {values.shape} (label, z, y, x), but labels and image need {expected} "
             "(remedy: predict these images with the model that the folder's dataset.json is of)"
         )
-    return {name: with_geometry_of(values[label].astype(np.float32), image) for name, label in labels.items()}
+    return {name: values[label].astype(np.float32) for name, label in labels.items()}
 
 
 def _labels_of(folder: Path, classes: Sequence[str]) -> dict[str, int]:

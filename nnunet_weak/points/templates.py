@@ -19,6 +19,7 @@ from nnunet_weak.surface.fit import SurfaceFit, fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
 from nnunet_weak.surface.mesh_fit import fit_mesh
 from nnunet_weak.surface.mesh_template import read_template
+from nnunet_weak.surface.model_evidence import certain_within_mm, weigh_probability
 from nnunet_weak.surface.rasterise import rasterise_box, world_to_index
 
 
@@ -29,7 +30,7 @@ class Template:
     Attributes:
         points: The points it was fitted to.
         fit: The surface.
-        voxels: Number of voxels inside it.
+        voxels: Number of voxels inside it, or of what a model's probabilities made of it.
         lost_voxels: How many of them belong to templates of classes named earlier, by the titles of these.
     """
 
@@ -45,15 +46,18 @@ class Template:
 
 
 def fit_templates(
-    objects: Sequence[ObjectPoints], image: sitk.Image, options: PointConversion, evidence: Mapping[str, sitk.Image]
+    objects: Sequence[ObjectPoints],
+    image: sitk.Image,
+    options: PointConversion,
+    probabilities: Mapping[str, NDArray[np.float32]],
 ) -> tuple[NDArray[np.uint8], list[Template]]:
     """Fit all templates; where two overlap, the class named first in the options wins.
 
     Args:
         objects: Points with the names of their classes.
-        image: The grid.
+        image: The grid, and what surfaces follow between the points if that is asked for.
         options: How to fit.
-        evidence: By class, the image that its surfaces follow between the points, if any.
+        probabilities: Of a model for this image (z, y, x), by class, which the templates are weighed against; or none.
 
     Returns:
         Label map with class k (from 1) inside its templates, and the templates in the order of their classes.
@@ -63,11 +67,13 @@ def fit_templates(
     """
     problems = Problems()
     templates: list[Template] = []
+    x_mm, y_mm, z_mm = image.GetSpacing()
+    voxel_mm = (z_mm, y_mm, x_mm)
     owner = np.zeros(image.GetSize()[::-1], np.uint16)  # 1 + place in `templates`
     label_of_class = {name: label for label, name in enumerate(options.classes, start=1)}
     for one in sorted(objects, key=lambda one: label_of_class[one.class_name]):
         try:
-            fit = _fit(one, options, evidence.get(one.class_name))
+            fit = _fit(one, options, image)
         except InvalidInputError as error:
             for problem in error.problems:
                 problems.add(one.title, problem)
@@ -77,6 +83,9 @@ def fit_templates(
             what = f"its template of {fit.volume_mm3:.3g} mm3 holds no voxel centre"
             problems.add(one.title, what, "check points and image, or leave the object out")
             continue
+        if one.class_name in probabilities:
+            scale_mm = certain_within_mm(fit, len(one.points_mm))
+            box, inside = weigh_probability(box, inside, probabilities[one.class_name], voxel_mm, scale_mm)
         taken = np.bincount(owner[box][inside], minlength=len(templates) + 1)[1:]
         lost = {earlier.points.title: int(voxels) for earlier, voxels in zip(templates, taken, strict=True) if voxels}
         templates.append(Template(one, fit, int(inside.sum()), lost))
@@ -86,12 +95,12 @@ def fit_templates(
     return labels[owner], templates
 
 
-def _fit(one: ObjectPoints, options: PointConversion, evidence: sitk.Image | None) -> SurfaceFit:
+def _fit(one: ObjectPoints, options: PointConversion, image: sitk.Image) -> SurfaceFit:
     mesh = options.templates.get(one.class_name)
     if mesh is not None:
         template = read_template(mesh)
         fit = fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
     else:
         fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
-        fit = fit if evidence is None else follow_image(fit, one.points_mm, evidence)
+        fit = follow_image(fit, one.points_mm, image) if options.follow_image else fit
     return fit.inset(options.inset_mm)

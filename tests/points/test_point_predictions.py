@@ -32,7 +32,7 @@ def predictions(
     return folder
 
 
-def test_templates_follow_a_prediction_between_the_points(study: PointStudy):
+def test_templates_are_weighed_against_a_prediction(study: PointStudy):
     # The points say nothing of one end, the model does.
     body = sphere_points(CENTRES["liver"])
     body = body[body[:, 0] < CENTRES["liver"][0] + 2]
@@ -99,5 +99,5 @@ def test_a_folder_without_predictions_is_named(study: PointStudy, capsys):
     (folder / "dataset.json").unlink()
     assert study.convert("--classes", "liver", "--follow-prediction", str(folder)) != 0
     assert "holds no dataset.json that can be read" in capsys.readouterr().err
-    assert study.convert("--classes", "liver", "--follow-prediction", str(folder), "--follow-image") == 2
+    assert study.convert("--classes", "liver", "--follow-image", "--templates", "liver=liver.stl") == 2
     assert "exclude each other" in capsys.readouterr().err
