@@ -18,6 +18,7 @@ Nothing is chosen on the test cases. Prints the tables.
 
 from __future__ import annotations
 
+from benchmarks.annotations import FEW
 from benchmarks.rows import run_rows
 from benchmarks.runs import Row, RunOptions
 from benchmarks.tables import print_tables
@@ -66,7 +67,10 @@ POINTS = [
             for count in (25, 125)
             for sampling in ("spread", "random")
         },
-        **{f"points{count}_second": ["WeakNetNoReconstruction"] for count in (25, 125)},
+        **{f"points{count}_second": ["Stock"] for count in (25, 125)},
+        **{f"few{patients}": ["Stock"] for patients in FEW},
+        **{f"points25_few{patients}": ["Stock"] for patients in FEW},
+        **{f"points25_few{patients}_second": ["Stock"] for patients in FEW},
         **{f"slices{count}": ["Stock"] for count in (25, 125)},
     }.items()
     for trainer in names

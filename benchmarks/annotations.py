@@ -16,6 +16,8 @@ DRAWERS = "anna=typical ben=hasty"
 ANNA, BEN = "--positive anna=drawings/positive_anna", "--positive ben=drawings/positive_ben"
 NOT_ANNA = "--negative anna=drawings/negative_anna"
 SCRIBBLES = "--positive scribble=train/scribbles"
+FEW = (2, 5, 10)
+"""Patients with dense labels, beside a weak annotation of all."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class Annotation:
 def full(folder: DataFolder, name: str) -> None:
     """Dense labels, as stock nnU-Net takes them."""
     folder.write_stock(name, "train/labels", {"background": 0, **_numbers(folder)})
+
+
+def few(patients: int) -> Callable[[DataFolder, str], None]:
+    """Dense labels of so many patients; the others are not there at all."""
+
+    def convert(folder: DataFolder, name: str) -> None:
+        folder.write_stock(name, folder.labels_of_few(patients), {"background": 0, **_numbers(folder)})
+
+    return convert
 
 
 def masks(folder: DataFolder, name: str) -> None:
@@ -120,10 +131,12 @@ def fused(source: str, method: str) -> Callable[[DataFolder, str], None]:
     return convert
 
 
-def points(count: int, sampling: str, second_round: bool = False) -> Callable[[DataFolder, str], None]:
-    """Templates from so many simulated points on each object.
+def points(
+    count: int, sampling: str = "spread", second_round_of: str = "", full_patients: int = 0
+) -> Callable[[DataFolder, str], None]:
+    """Templates from so many simulated points on each object, and dense labels of a few patients.
 
-    In a second round they follow the probabilities that a model of the first, with lambda = 0, has for the training
+    In a second round they follow the probabilities that the stock trainer's model of the first has for the training
     images.
     """
 
@@ -134,9 +147,10 @@ def points(count: int, sampling: str, second_round: bool = False) -> Callable[[D
             f"nnunet_weak_simulate_points --references train/labels --classes {folder.data.labels} -n {count} "
             f"--sampling {sampling} -o {clicks} -np {folder.processes}",
         )
-        if second_round:
-            first = _first_round(folder, f"points{count}_{sampling}", "WeakNetNoReconstruction", probabilities=True)
-            options = f"--follow-prediction {first}"
+        if second_round_of:
+            options = f"--follow-prediction {_first_round(folder, second_round_of, 'Stock', probabilities=True)}"
+        if full_patients:
+            options += f" --references {folder.labels_of_few(full_patients)}"
         classes = " ".join(folder.data.classes)
         _convert(folder, name, "points", f"--points {clicks} --classes {classes} {options}")
 
@@ -213,8 +227,24 @@ ANNOTATIONS = {
         for sampling in ("spread", "random")
     },
     **{
-        f"points{count}_second": Annotation(f"{count} spread points, second round", points(count, "spread", True))
+        f"points{count}_second": Annotation(
+            f"{count} spread points, second round", points(count, second_round_of=f"points{count}_spread")
+        )
         for count in (25, 125)
+    },
+    **{f"few{number}": Annotation(f"all labels of {number} patients only", few(number)) for number in FEW},
+    **{
+        f"points25_few{number}": Annotation(
+            f"25 spread points, and all labels of {number} patients", points(25, full_patients=number)
+        )
+        for number in FEW
+    },
+    **{
+        f"points25_few{number}_second": Annotation(
+            f"25 spread points, all labels of {number} patients, second round",
+            points(25, second_round_of=f"points25_few{number}", full_patients=number),
+        )
+        for number in FEW
     },
     "outlines_filled": Annotation("real outlines, filled; slices without any ignored", outlines_filled),
     "outlines": Annotation("surfaces through the outlines", outlines(0.0)),

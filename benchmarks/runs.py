@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
 
-from benchmarks.data import DATA, Part, collect
+from benchmarks.data import DATA, Part, collect, patient_of
 from examples.command_folder import CommandFolder
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.options import option, processes_option, record_of
@@ -212,17 +212,31 @@ class DataFolder(CommandFolder):
         return kept
 
     def write_stock(self, name: str, labels: str, values: Mapping[str, int]) -> None:
-        """A raw data set without anything of this package, from a folder of label maps."""
+        """A raw data set without anything of this package, of the cases that a folder has label maps of."""
         folder = self.raw / self.dataset(name)
         if (folder / "dataset.json").exists():
             return
-        self.copy_as_channel_zero("train/images", f"nnUNet_raw/{folder.name}/imagesTr")
-        (folder / "labelsTr").mkdir(exist_ok=True)
         files = sorted((self.folder / labels).glob("*.nii.gz"))
+        names = [path.name for path in files]
+        self.copy_as_channel_zero("train/images", f"nnUNet_raw/{folder.name}/imagesTr", names)
+        (folder / "labelsTr").mkdir(exist_ok=True)
         for path in files:
             shutil.copyfile(path, folder / "labelsTr" / path.name)
         content = {"channel_names": {"0": self.data.channel}, "labels": dict(values), "numTraining": len(files)}
         (folder / "dataset.json").write_text(json.dumps({**content, "file_ending": ".nii.gz"}, indent=2))
+
+    def labels_of_few(self, patients: int) -> str:
+        """Folder with the labels of so many training patients, evenly spread over their numbers."""
+        few = f"train/labels_{patients}"
+        if not (self.folder / few).exists():
+            labels = sorted((self.folder / "train" / "labels").glob("*.nii.gz"))
+            numbers = sorted({patient_of(path.name) for path in labels})
+            chosen = {numbers[(2 * place + 1) * len(numbers) // (2 * patients)] for place in range(patients)}
+            (self.folder / few).mkdir()
+            for path in labels:
+                if patient_of(path.name) in chosen:
+                    (self.folder / few / path.name).symlink_to(path.resolve())
+        return few
 
     @staticmethod
     def trainer(name: str, seed: int) -> str:

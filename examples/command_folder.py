@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -60,11 +61,13 @@ class CommandFolder:
             sys.exit(f"failed with exit code {done.returncode}, see {self.log}:\n{printed[-3000:]}")
         print(f"{done.stdout or ''}    {time.perf_counter() - start:.0f} s", flush=True)
 
-    def copy_as_channel_zero(self, source: str, target: str) -> None:
-        """Copy images to nnU-Net's names: CASE.nii.gz to CASE_0000.nii.gz."""
+    def copy_as_channel_zero(self, source: str, target: str, names: Sequence[str] | None = None) -> None:
+        """Copy images, all or these, to nnU-Net's names: CASE.nii.gz to CASE_0000.nii.gz."""
         print(f"$ # copy {source}/CASE.nii.gz to {target}/CASE_0000.nii.gz", flush=True)
         (self.folder / target).mkdir(parents=True, exist_ok=True)
         for path in sorted((self.folder / source).glob("*.nii.gz")):
+            if names is not None and path.name not in names:
+                continue
             shutil.copyfile(path, self.folder / target / path.name.replace(".nii.gz", "_0000.nii.gz"))
 
     def thin_plan(self, dataset: str, options: str) -> None:
