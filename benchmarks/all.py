@@ -40,6 +40,8 @@ SCORES = [
         ("scores_likelihood", "SCOREPlus"),
         ("scores", "SCORE"),
         ("full", "Stock"),
+        *((f"few{patients}", "Stock") for patients in FEW),
+        *((f"scores_few{patients}", "SCOREPlus") for patients in FEW),
     ]
 ]
 DRAWINGS = [
@@ -56,6 +58,8 @@ DRAWINGS = [
         "scribbles_filled": ["Stock"],
         "scribbles_walker": ["RefineSeg", "RefineSegPlus"],
         "scribbles_second": ["RefineSegPlus"],
+        **{f"few{patients}": ["Stock"] for patients in FEW},
+        **{f"scribbles_few{patients}": ["RefineSegPlus"] for patients in FEW},
     }.items()
     for trainer in names
 ]
@@ -68,7 +72,6 @@ POINTS = [
             for sampling in ("spread", "random")
         },
         **{f"points{count}_second": ["Stock"] for count in (25, 125)},
-        **{f"few{patients}": ["Stock"] for patients in FEW},
         **{f"points25_few{patients}": ["Stock"] for patients in FEW},
         **{f"points25_few{patients}_second": ["Stock"] for patients in FEW},
         **{f"slices{count}": ["Stock"] for count in (25, 125)},

@@ -71,11 +71,12 @@ def masks(folder: DataFolder, name: str) -> None:
     folder.write_stock(name, "train/initial_masks", {"background": 0, **_numbers(folder)})
 
 
-def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]:
-    """Initial masks with simulated quality scores."""
+def scores(prior: str, mm_per_point: float, full_patients: int = 0) -> Callable[[DataFolder, str], None]:
+    """Initial masks with simulated quality scores, and dense labels of a few patients."""
 
     def convert(folder: DataFolder, name: str) -> None:
         table, regions = f"scores_{name}.csv", folder.data.labels
+        references = f"--references {folder.labels_of_few(full_patients)}" if full_patients else ""
         options = folder.data.likelihood_options if prior == "likelihood" else ""
         tuned = f"--prior-options {options}" if options else ""
         folder.make(
@@ -87,15 +88,17 @@ def scores(prior: str, mm_per_point: float) -> Callable[[DataFolder, str], None]
             folder,
             name,
             "scores",
-            f"--masks train/initial_masks --scores {table} --regions {regions} --prior {prior} {tuned} "
+            f"--masks train/initial_masks --scores {table} --regions {regions} --prior {prior} {tuned} {references} "
             "--patients patients.csv",
         )
 
     return convert
 
 
-def drawings(*maps: str, options: str = "", second_round_of: str = "") -> Callable[[DataFolder, str], None]:
-    """Rough drawings of simulated annotators, or scribbles.
+def drawings(
+    *maps: str, options: str = "", second_round_of: str = "", full_patients: int = 0
+) -> Callable[[DataFolder, str], None]:
+    """Rough drawings of simulated annotators, or scribbles, and dense labels of a few patients.
 
     In a second round blank voxels are filled where the random walker agrees with a model of the first.
     """
@@ -112,6 +115,8 @@ def drawings(*maps: str, options: str = "", second_round_of: str = "") -> Callab
         further = options
         if second_round_of:
             further = f"--follow-prediction {_first_round(folder, second_round_of, 'RefineSegPlus')}"
+        if full_patients:
+            further += f" --references {folder.labels_of_few(full_patients)}"
         _convert(folder, name, "drawings", f"{' '.join(maps)} {labels} {further}")
 
     return convert
@@ -202,6 +207,14 @@ ANNOTATIONS = {
     "scores_likelihood": Annotation(
         "initial masks, likelihood prior", scores("likelihood", mm_per_point=0.5), from_masks=True
     ),
+    **{
+        f"scores_few{number}": Annotation(
+            f"initial masks, likelihood prior, and all labels of {number} patients",
+            scores("likelihood", mm_per_point=0.5, full_patients=number),
+            from_masks=True,
+        )
+        for number in FEW
+    },
     "coarse": Annotation("rough drawings and negatives of one annotator", drawings(ANNA, NOT_ANNA)),
     "coarse_walker": Annotation(
         "the same and a random walker's map", drawings(ANNA, NOT_ANNA, options="--random-walker")
@@ -220,6 +233,13 @@ ANNOTATIONS = {
         "scribbles and what walker and model agree on (second round)",
         drawings(SCRIBBLES, second_round_of="scribbles_walker"),
     ),
+    **{
+        f"scribbles_few{number}": Annotation(
+            f"scribbles and a random walker's map, and all labels of {number} patients",
+            drawings(SCRIBBLES, options="--random-walker", full_patients=number),
+        )
+        for number in FEW
+    },
     "scribbles_filled": Annotation("scribbles filled by a random walker", fused("scribbles", "random_walker")),
     **{
         f"points{count}_{sampling}": Annotation(f"{count} {sampling} points", points(count, sampling))
