@@ -261,8 +261,8 @@ ANNOTATIONS = {
     },
     **{
         f"points25_few{number}_second": Annotation(
-            f"25 spread points, all labels of {number} patients, second round",
-            points(25, second_round_of=f"points25_few{number}", full_patients=number),
+            f"the same, points weighed against a model of these {number}",
+            points(25, second_round_of=f"few{number}", full_patients=number),
         )
         for number in FEW
     },
@@ -282,10 +282,12 @@ def _convert(folder: DataFolder, name: str, converter: str, options: str) -> Non
 
 
 def _first_round(folder: DataFolder, name: str, trainer: str, probabilities: bool = False) -> str:
-    """What a model of an annotation predicts for its training images."""
+    """What a model of an annotation predicts for all training images."""
     ANNOTATIONS[name].prepare(folder, name)
     folder.train(name, trainer)
-    images = f"nnUNet_raw/{folder.dataset(name)}/imagesTr"
+    images = "imagesTr"
+    if not (folder.folder / images).exists():
+        folder.copy_as_channel_zero("train/images", images)
     return folder.predict(name, trainer, images=images, probabilities=probabilities)
 
 
