@@ -58,7 +58,7 @@ def convert(
     check_channel_names(options.channel_names, len(inputs.cases[0].images) if inputs.cases else 0, problems)
     for name, path in options.templates.items():
         if name in inputs.classes:
-            problems.attempt(read_template, path)
+            problems.attempt(read_template, path, inputs.classes[name])
         else:
             problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(inputs.classes)}")
 

@@ -71,10 +71,11 @@ class PointConversion(ConversionOptions):
         default=dict,
         group=POINTS,
         nargs="+",
-        metavar="CLASS=MESH",
-        read=partial(read_named_paths, "--templates", "CLASS=MESH, for example liver=liver.stl"),
-        help="start from a mesh (STL, PLY, OBJ, VTK) instead of a sphere, for the classes named: an average liver or a "
-        "ring, for example; pose and size do not matter. Needs the extra 'mesh'",
+        metavar="CLASS=FILE",
+        read=partial(read_named_paths, "--templates", "CLASS=FILE, for example liver=case_07.nii.gz"),
+        help="start from another shape than a sphere, for the classes named: from the label map of a fully annotated "
+        "case, or from a mesh (STL, PLY, OBJ, VTK; needs the extra 'mesh'), an average liver or a ring, for example; "
+        "pose and size do not matter",
     )
     previews: bool = option(
         "--no-previews", default=True, group=POINTS, recorded=False, help="draw no picture of each case"

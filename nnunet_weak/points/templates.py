@@ -98,7 +98,7 @@ def fit_templates(
 def _fit(one: ObjectPoints, options: PointConversion, image: sitk.Image) -> SurfaceFit:
     mesh = options.templates.get(one.class_name)
     if mesh is not None:
-        template = read_template(mesh)
+        template = read_template(mesh, options.classes[one.class_name])
         fit = fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
     else:
         fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)

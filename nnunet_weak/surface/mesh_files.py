@@ -40,7 +40,9 @@ def read_mesh(path: Path) -> tuple[FloatArray, IntArray]:
     """
     if path.suffix.casefold() not in MESH_ENDINGS:
         endings = ", ".join(MESH_ENDINGS)
-        raise InvalidInputError(f"{path}: a template mesh ends in one of {endings} (remedy: export it as one of these)")
+        raise InvalidInputError(
+            f"{path}: a template is a mesh, which ends in one of {endings}, or a label map (remedy: export it as one)"
+        )
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file (remedy: check the template's path)")
     try:

@@ -25,6 +25,8 @@ import numpy as np
 import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
 
+from nnunet_weak.images.header import IMAGE_ENDINGS
+from nnunet_weak.surface.label_map_mesh import surface_of_labels
 from nnunet_weak.surface.mesh import signed_volume, surface_area
 from nnunet_weak.surface.mesh_files import check_closed, read_mesh
 
@@ -91,19 +93,22 @@ class MeshTemplate:
 
 
 @lru_cache(maxsize=4)
-def read_template(path: Path) -> MeshTemplate:
-    """Read a mesh and bring it to a workable resolution; needs the extra `mesh` (PyVista).
+def read_template(path: Path, values: tuple[int, ...] = (1,)) -> MeshTemplate:
+    """Read a mesh, or an annotated case, and bring it to a workable resolution.
 
     Args:
-        path: STL, PLY, OBJ, VTK or VTP, of one closed surface.
+        path: STL, PLY, OBJ, VTK or VTP of one closed surface, which needs the extra `mesh` (PyVista); or a label map.
+        values: Of the object in a label map.
 
     Returns:
         The template, with 600 to 5000 vertices.
 
     Raises:
-        InvalidInputError: No such file, not a mesh, not one closed surface; PyVista is not installed.
+        InvalidInputError: No such file, neither mesh nor label map, not one closed surface, no such object; PyVista is
+            not installed.
     """
-    return MeshTemplate.of(*read_mesh(path), path.name)
+    is_label_map = path.name.casefold().endswith(IMAGE_ENDINGS)
+    return MeshTemplate.of(*(surface_of_labels(path, values) if is_label_map else read_mesh(path)), path.name)
 
 
 def _harmonics(vertices: FloatArray, faces: IntArray, count: int) -> tuple[FloatArray, FloatArray]:
