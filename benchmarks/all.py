@@ -63,6 +63,10 @@ DRAWINGS = [
     }.items()
     for trainer in names
 ]
+DRAWINGS += [
+    Row("mandible_ct", annotation, trainer)
+    for annotation, trainer in [("coarse", "Stock"), ("coarse_filled", "Stock"), ("coarse_walker", "RefineSegPlus")]
+]
 POINTS = [
     Row("hippocampus", annotation, trainer)
     for annotation, names in {
