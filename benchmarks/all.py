@@ -82,8 +82,10 @@ POINTS = [
     }.items()
     for trainer in names
 ]
-
-
+POINTS += [
+    Row("mandible_ct", annotation, "Stock")
+    for annotation in ("points25_spread", *(f"points25_few{patients}_second" for patients in FEW))
+]
 OUTLINES = [
     Row("spine_mri", annotation, "Stock") for annotation in ("full", "outlines_filled", "outlines", "outlines_inset")
 ]

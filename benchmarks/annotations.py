@@ -155,7 +155,11 @@ def points(
         if second_round_of:
             options = f"--follow-prediction {_first_round(folder, second_round_of, 'Stock', probabilities=True)}"
         if full_patients:
-            options += f" --references {folder.labels_of_few(full_patients)}"
+            few = folder.labels_of_few(full_patients)
+            options += f" --references {few}"
+            if not folder.data.blobs:
+                shape = sorted((folder.folder / few).iterdir())[0].name
+                options += " --templates " + " ".join(f"{name}={few}/{shape}" for name in folder.data.classes)
         classes = " ".join(folder.data.classes)
         _convert(folder, name, "points", f"--points {clicks} --classes {classes} {options}")
 

@@ -33,6 +33,8 @@ class DataSet:
         left_out: Patients that are in no part.
         likelihood_options: `--prior-options` of `--prior likelihood`, chosen on development cases.
         kinds: Folders beside images and labels.
+        blobs: Whether a sphere is a template of every class; if not, templates start from an annotated case where there
+            is one.
         one_component: Whether every class is one connected object, so that predictions are measured a second time with
             nnU-Net's postprocessing.
     """
@@ -46,6 +48,7 @@ class DataSet:
     configuration: str = "3d_fullres"
     likelihood_options: str = ""
     kinds: tuple[str, ...] = ()
+    blobs: bool = True
     one_component: bool = False
 
     @property
@@ -87,6 +90,7 @@ DATA = {
         left_out=frozenset({2, 4, 7, 13}),
         channel="CT",
         likelihood_options="core_mm=4",
+        blobs=False,
         kinds=("initial_masks",),
     ),
     "spine_mri": DataSet(
