@@ -66,7 +66,8 @@ def convert(
         names: tuple[str, ...] = ()
         if cases:
             names, remarks = channel_names_from(cases, options.channel_names)
-            say("\n".join(["", *left_out_lines(inputs.left_out), *remarks, *templates_report(cases)]))
+            found = templates_report(cases, options.follow_prediction is not None)
+            say("\n".join(["", *left_out_lines(inputs.left_out), *remarks, *found]))
             for warning in (*inputs.warnings, *templates_warnings(cases)):
                 logger.warning(warning)
         problems.raise_if_any("Weak-Net data set, nothing was written")

@@ -21,8 +21,9 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-def templates_report(cases: Sequence[ConvertedPointCase]) -> list[str]:
-    """Effort, residuals, overlaps, and agreement with references where there are any."""
+def templates_report(cases: Sequence[ConvertedPointCase], second_round: bool = False) -> list[str]:
+    """Effort, residuals, overlaps, and agreement with references where there are any; `second_round`: a model's
+    probabilities were weighed in."""
     found = [
         (f"{case.name} {one.points.title}", float(one.fit.residuals_mm.max()))
         for case in cases
@@ -46,7 +47,12 @@ def templates_report(cases: Sequence[ConvertedPointCase]) -> list[str]:
     for name, dice in _by_key({case.name: case.template_dice for case in cases}).items():
         lines.append(
             f"Templates of {name} against the reference labels of {len(dice)} cases: Dice {fmean(dice.values()):.3f} "
-            f"(lowest {min(dice.values()):.3f})"
+            f"(lowest {min(dice.values()):.3f})" + "; too good if the model was trained on these" * second_round
+        )
+    if 0 < weak < len(cases) and not second_round:
+        lines.append(
+            f"Train the stock trainer on the {len(cases) - weak} fully annotated cases alone first, and convert again "
+            "with --follow-prediction: beside them, templates as they are teach their own errors"
         )
     return lines
 

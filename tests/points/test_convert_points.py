@@ -116,7 +116,9 @@ def test_references_make_a_case_fully_annotated(study: PointStudy, capsys):
     assert np.array_equal(study.labels("case_0") == 1, ball(CENTRES["liver"]))
     annotations = WeakAnnotations.read(study.raw)
     assert annotations.fully_annotated_cases == ("case_0",) and annotations.cases["case_0"].maps == ()
-    assert "against the reference labels of 1 cases: Dice 0.9" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "against the reference labels of 1 cases: Dice 0.9" in said
+    assert "Train the stock trainer on the 1 fully annotated cases alone first" in said
     assert (study.raw / "splits_final.json").exists()
 
 

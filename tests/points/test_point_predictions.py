@@ -50,6 +50,17 @@ def test_templates_are_weighed_against_a_prediction(study: PointStudy):
     assert "case_0.npz" in json.dumps(record) and str(study.folder) not in json.dumps(record)
 
 
+def test_a_second_round_beside_references_says_what_its_agreement_is_worth(study: PointStudy, capsys):
+    for case in ("case_0", "case_1"):
+        study.points(f"{case}.csv", "liver")
+    study.reference("case_0", 7 * ball(CENTRES["liver"]))
+    references = ("--classes", "liver=7", "--references", str(study.folder / "references"))
+    assert study.convert(*references, "--follow-prediction", str(predictions(study))) == 0
+    said = capsys.readouterr().out
+    assert "; too good if the model was trained on these" in said and "alone first" not in said
+    assert np.array_equal(study.labels("case_0") == 1, ball(CENTRES["liver"]))
+
+
 @pytest.mark.parametrize(
     "given, message",
     [
