@@ -1070,6 +1070,10 @@ def point_trials(world):
     on("template: no such mesh", None, "--templates", "hip=no.stl", mention=["no.stl"])
     on("template: text named .stl", lambda c: {"more": ("--templates", f"hip={c.scores('hello', 'a.stl')}")},
         mention=["a.stl|mesh"])
+    on("template: text named .nii.gz", lambda c: {"more": ("--templates", f"hip={c.scores('hello', 'a.nii.gz')}")},
+        mention=["a.nii.gz"])
+    on("template: label map without the class", lambda c: (rewrite(c.inputs / "labels/c1.nii.gz", np.zeros_like),
+       {"more": ("--templates", f"hip={c.inputs / 'labels/c1.nii.gz'}")})[1], mention=["c1.nii.gz", "no voxel"])
     on("prediction folder missing", None, "--follow-prediction", "nowhere", mention=["nowhere"])
     on("prediction: pickled .npz", lambda c: evil_npz(c), mention=["c0|c1|c2"], check=lambda c, code,
         text: "SECURITY code ran" if (c.root / "pwned").exists() else None)
