@@ -30,7 +30,8 @@ def work(tmp_path: Path) -> list[Path]:
         write(first / "train" / kind / "case9.nii.gz", 12)
     for kind in ("positive_anna", "negative_anna"):
         write(second / "drawings" / kind / "case9.nii.gz", 5)
-    (second / "drawings" / "effort.csv").write_text("case,annotator,clicks\ncase9,anna,60\ncase9,anna,30\ncase9,ben,99\ncase8,anna,900\n")
+    clicks = ["case,annotator,clicks", "case9,anna,60", "case9,anna,30", "case9,ben,99", "case8,anna,900"]
+    (second / "drawings" / "effort.csv").write_text("\n".join(clicks))
     corners = np.array([[2, 2, 1], [13, 2, 1], [2, 13, 1], [13, 13, 2], [7, 7, 2]], float)
     rows = "".join(f"{x},{y},{z}\n" for x, y, z in corners)
     (second / "points_25_spread").mkdir()
