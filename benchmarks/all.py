@@ -9,8 +9,8 @@ The groups of rows ask:
   as if they were labels? (hippocampus in MRI, mandible in CT)
 - drawings: what do RefineSeg and the stock trainer learn from rough drawings, real scribbles, and what STAPLE or a
   random walker makes of them, beside all labels; and which parts of RefineSeg matter? (heart in MRI)
-- points: what do Weak-Net and the stock trainer learn from templates of surface points, beside slices of equal effort
-  and all labels? (hippocampus in MRI)
+- points: what do Weak-Net and the stock trainer learn from templates of surface points, beside slices of equal effort,
+  a few patients with all labels, and all labels? (hippocampus in MRI, mandible in CT)
 - outlines: what does the stock trainer learn from real outlines, filled, or as templates? (vertebrae in MRI)
 
 Nothing is chosen on the test cases. Prints the tables.

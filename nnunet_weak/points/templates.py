@@ -67,8 +67,7 @@ def fit_templates(
     """
     problems = Problems()
     templates: list[Template] = []
-    x_mm, y_mm, z_mm = image.GetSpacing()
-    voxel_mm = (z_mm, y_mm, x_mm)
+    voxel_mm = image.GetSpacing()[::-1]
     owner = np.zeros(image.GetSize()[::-1], np.uint16)  # 1 + place in `templates`
     label_of_class = {name: label for label, name in enumerate(options.classes, start=1)}
     for one in sorted(objects, key=lambda one: label_of_class[one.class_name]):

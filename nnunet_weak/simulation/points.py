@@ -17,6 +17,7 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.surface.rasterise import index_to_world
 
 FloatArray = NDArray[np.float64]
 Sampling = Literal["spread", "random", "clumped"]
@@ -90,9 +91,7 @@ def mask_surface(mask: NDArray[np.bool_], grid: sitk.Image) -> tuple[FloatArray,
     """Closed surface of a mask (z, y, x) on a grid, as `label_surface` returns it."""
     # Without the border an object at the edge of the image would have an open surface.
     vertices_zyx, faces, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5)
-    index_vox = vertices_zyx[:, ::-1].astype(float) - 1
-    direction = np.array(grid.GetDirection()).reshape(3, 3)
-    vertices = index_vox * np.array(grid.GetSpacing()) @ direction.T + np.array(grid.GetOrigin())
+    vertices = index_to_world(vertices_zyx[:, ::-1].astype(float) - 1, grid)
     faces = faces.astype(np.int64)
     a, b, c = (vertices[faces[:, corner]] - vertices.mean(axis=0) for corner in range(3))
     if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:

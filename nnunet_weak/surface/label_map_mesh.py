@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.images.read import read_label_map
 from nnunet_weak.surface.mesh_files import MOST_VERTICES
+from nnunet_weak.surface.rasterise import index_to_world
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -40,29 +41,28 @@ def surface_of_labels(path: Path, values: Sequence[int]) -> tuple[FloatArray, In
         InvalidInputError: It cannot be read, holds none of the values, or the object is too small.
     """
     image = read_label_map(path)
-    mask = np.isin(sitk.GetArrayFromImage(image), list(values))
-    if not mask.any():
-        present = np.unique(sitk.GetArrayFromImage(image))[:10].tolist()
+    labels = sitk.GetArrayFromImage(image)
+    pieces, _ = scipy.ndimage.label(np.isin(labels, list(values)))
+    if not pieces.any():
+        present = ", ".join(map(str, np.unique(labels)[:10].tolist()))
         raise InvalidInputError(
-            f"{path}: holds no voxel of the value {' or '.join(map(str, values))}, but {', '.join(map(str, present))} "
+            f"{path}: holds no voxel of the value {' or '.join(map(str, values))}, but {present} "
             "(remedy: say which values the class has, --classes liver=1,2 for example)"
         )
-    pieces, _ = scipy.ndimage.label(mask)
-    largest = pieces == np.bincount(pieces[mask]).argmax()
-    low, high = (np.array([extreme(axis) for axis in np.nonzero(largest)]) for extreme in (np.min, np.max))
-    inside = np.pad(largest[tuple(slice(start, end + 1) for start, end in zip(low, high, strict=True))], 1)
+    number = int(np.bincount(pieces[pieces > 0]).argmax())
+    box = scipy.ndimage.find_objects(pieces)[number - 1]
+    inside = np.pad(pieces[box] == number, 1)
+    low = np.array([side.start for side in box])
     voxel_mm = np.array(image.GetSpacing()[::-1])
-    z, y, x = (high - low + 1) * voxel_mm
+    z, y, x = (np.array(inside.shape) - 2) * voxel_mm
     step_mm = float(np.sqrt(2 * (z * y + y * x + x * z) / _WANTED_VERTICES))
     for _ in range(_ROUNDS):
         vertices, faces = _mesh(inside, step_mm / voxel_mm)
         if _FEWEST_VERTICES <= len(vertices) <= MOST_VERTICES:
-            index = (vertices + low - 1)[:, ::-1]
-            direction = np.array(image.GetDirection()).reshape(3, 3)
-            return index * np.array(image.GetSpacing()) @ direction.T + np.array(image.GetOrigin()), faces
+            return index_to_world((vertices + low - 1)[:, ::-1], image), faces
         step_mm *= float(np.clip(np.sqrt(max(len(vertices), 1) / _WANTED_VERTICES), 0.25, 4))
     raise InvalidInputError(
-        f"{path}: its object of {int(largest.sum())} voxels has no surface of {_FEWEST_VERTICES} to {MOST_VERTICES} "
+        f"{path}: its object of {int(inside.sum())} voxels has no surface of {_FEWEST_VERTICES} to {MOST_VERTICES} "
         "vertices (remedy: choose an annotated case with a larger object, or a mesh)"
     )
 

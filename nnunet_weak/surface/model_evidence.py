@@ -12,6 +12,8 @@ training images .744, both .755; the factor 16 has a flat optimum (8: .753, 24: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
@@ -35,7 +37,7 @@ def weigh_probability(
     box: Box,
     inside: NDArray[np.bool_],
     probability: NDArray[np.floating],
-    voxel_mm: tuple[float, float, float],
+    voxel_mm: Sequence[float],
     scale_mm: float,
 ) -> tuple[Box, NDArray[np.bool_]]:
     """The voxels that template and model together take for the object.
@@ -67,7 +69,7 @@ def weigh_probability(
     return (wide, found) if found.any() else (box, inside)
 
 
-def _distance(mask: NDArray[np.bool_], voxel_mm: tuple[float, float, float]) -> NDArray[np.float64]:
+def _distance(mask: NDArray[np.bool_], voxel_mm: Sequence[float]) -> NDArray[np.float64]:
     """Of each voxel of a mask to the nearest one outside, mm; infinite where there is none."""
     if mask.all():
         return np.full(mask.shape, np.inf)

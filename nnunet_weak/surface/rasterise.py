@@ -46,6 +46,12 @@ def world_to_index(points_mm: FloatArray, image: sitk.Image) -> FloatArray:
     return np.linalg.solve(matrix, (points_mm - np.array(image.GetOrigin())).T).T
 
 
+def index_to_world(index_vox: FloatArray, image: sitk.Image) -> FloatArray:
+    """LPS mm positions of continuous voxel indices (x, y, z): the inverse of `world_to_index`. Shape (N, 3)."""
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    return index_vox * np.array(image.GetSpacing()) @ direction.T + np.array(image.GetOrigin())
+
+
 def rasterise_index(vertices_vox: FloatArray, faces: IntArray, size: tuple[int, ...]) -> NDArray[np.uint8]:
     """Mask of shape (z, y, x) of a mesh given in continuous voxel indices (x, y, z), on a grid of `size` (x, y, z)."""
     mask = np.zeros(size[::-1], dtype=np.uint8)
