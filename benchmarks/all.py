@@ -1,6 +1,6 @@
 """How good are models from weak annotation? All trainings behind the tables of the documentation.
 
-    python -m benchmarks.all --data DATA --work WORK --device cuda
+    python -m benchmarks.all --data DATA --work WORK --device cuda --jobs 16 --minutes 25
     python -m benchmarks.all --data DATA --work WORK --rows acdc-coarse acdc-full --seeds 0 1 2 --part development
 
 The groups of rows ask:
@@ -33,11 +33,11 @@ ABLATIONS = [
 ]
 SCORES = [
     Row(data, annotation, trainer)
-    for data in ("hippocampus", "mandible_ct")
+    for data, best in [("hippocampus", "scores"), ("mandible_ct", "scores_likelihood")]
     for annotation, trainer in [
         ("scores", ""),
         ("masks", "Stock"),
-        ("scores_likelihood", "SCOREPlus"),
+        (best, "SCOREPlus"),
         ("scores", "SCORE"),
         ("full", "Stock"),
         *((f"few{patients}", "Stock") for patients in FEW),

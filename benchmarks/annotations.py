@@ -36,8 +36,9 @@ class Annotation:
 
     def prepare(self, folder: DataFolder, name: str) -> None:
         """Raw data set, plans and preprocessed data."""
-        self.convert(folder, name)
-        folder.plan(name)
+        with folder.only_one(f"data set {name}"):
+            self.convert(folder, name)
+            folder.plan(name)
 
     def predict(self, folder: DataFolder, row: Row) -> str:
         """Train a row and predict the held-out cases; returns the folder of the label maps."""
@@ -46,9 +47,7 @@ class Annotation:
         self.prepare(folder, row.annotation)
         model = folder.train(row.annotation, row.trainer, row.seed)
         if not self.from_masks:
-            if not (folder.folder / "imagesTs").exists():
-                folder.copy_as_channel_zero("held_out/images", "imagesTs")
-            return folder.predict(row.annotation, row.trainer, row.seed)
+            return folder.predict(row.annotation, row.trainer, row.seed, folder.channel_zero("held_out"))
         return folder.refine(model, f"predictions/{row.annotation}-{row.trainer}-{row.seed}-refined", row.seed)
 
 
@@ -71,13 +70,14 @@ def masks(folder: DataFolder, name: str) -> None:
     folder.write_stock(name, "train/initial_masks", {"background": 0, **_numbers(folder)})
 
 
-def scores(prior: str, mm_per_point: float, full_patients: int = 0) -> Callable[[DataFolder, str], None]:
-    """Initial masks with simulated quality scores, and dense labels of a few patients."""
+def scores(prior: str = "", mm_per_point: float = 0.5, full_patients: int = 0) -> Callable[[DataFolder, str], None]:
+    """Initial masks with simulated quality scores, and dense labels of a few patients; prior: default the data's."""
 
     def convert(folder: DataFolder, name: str) -> None:
+        wanted = prior or folder.data.prior
         table, regions = f"scores_{name}.csv", folder.data.labels
         references = f"--references {folder.labels_of_few(full_patients)}" if full_patients else ""
-        options = folder.data.likelihood_options if prior == "likelihood" else ""
+        options = folder.data.likelihood_options if wanted == "likelihood" else ""
         tuned = f"--prior-options {options}" if options else ""
         folder.make(
             table,
@@ -88,7 +88,7 @@ def scores(prior: str, mm_per_point: float, full_patients: int = 0) -> Callable[
             folder,
             name,
             "scores",
-            f"--masks train/initial_masks --scores {table} --regions {regions} --prior {prior} {tuned} {references} "
+            f"--masks train/initial_masks --scores {table} --regions {regions} --prior {wanted} {tuned} {references} "
             "--patients patients.csv",
         )
 
@@ -207,15 +207,11 @@ def slices(effort: int) -> Callable[[DataFolder, str], None]:
 ANNOTATIONS = {
     "full": Annotation("all labels", full),
     "masks": Annotation("initial masks as labels", masks),
-    "scores": Annotation("initial masks and scores", scores("posterior", mm_per_point=0.5), from_masks=True),
-    "scores_likelihood": Annotation(
-        "initial masks, likelihood prior", scores("likelihood", mm_per_point=0.5), from_masks=True
-    ),
+    "scores": Annotation("initial masks and scores", scores("posterior"), from_masks=True),
+    "scores_likelihood": Annotation("initial masks, likelihood prior", scores("likelihood"), from_masks=True),
     **{
         f"scores_few{number}": Annotation(
-            f"initial masks, likelihood prior, and all labels of {number} patients",
-            scores("likelihood", mm_per_point=0.5, full_patients=number),
-            from_masks=True,
+            f"initial masks, and all labels of {number} patients", scores(full_patients=number), from_masks=True
         )
         for number in FEW
     },
@@ -289,10 +285,8 @@ def _first_round(folder: DataFolder, name: str, trainer: str, probabilities: boo
     """What a model of an annotation predicts for all training images."""
     ANNOTATIONS[name].prepare(folder, name)
     folder.train(name, trainer)
-    images = "imagesTr"
-    if not (folder.folder / images).exists():
-        folder.copy_as_channel_zero("train/images", images)
-    return folder.predict(name, trainer, images=images, probabilities=probabilities)
+    with folder.only_one(f"first round {name}"):
+        return folder.predict(name, trainer, images=folder.channel_zero("train"), probabilities=probabilities)
 
 
 def _numbers(folder: DataFolder) -> dict[str, int]:

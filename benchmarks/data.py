@@ -18,6 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.images.atomic import atomic_file
 from nnunet_weak.images.read import with_geometry_of
 
 Part = Literal["test", "development"]
@@ -31,6 +32,7 @@ class DataSet:
         classes: Values in the labels of each class; they become 1, 2, ... in this order.
         modulo: Of the patient's number, with the remainders of the test and the development cases.
         left_out: Patients that are in no part.
+        prior: `--prior` of SCOREPlus: `likelihood` where intensities tell inside from outside.
         likelihood_options: `--prior-options` of `--prior likelihood`, chosen on development cases.
         kinds: Folders beside images and labels.
         blobs: Whether a sphere is a template of every class; if not, templates start from an annotated case where there
@@ -46,6 +48,7 @@ class DataSet:
     left_out: frozenset[int] = field(default=frozenset())
     channel: str = "MRI"
     configuration: str = "3d_fullres"
+    prior: Literal["posterior", "likelihood"] = "posterior"
     likelihood_options: str = ""
     kinds: tuple[str, ...] = ()
     blobs: bool = True
@@ -89,6 +92,7 @@ DATA = {
         development=3,
         left_out=frozenset({2, 4, 7, 13}),
         channel="CT",
+        prior="likelihood",
         likelihood_options="core_mm=4",
         blobs=False,
         kinds=("initial_masks",),
@@ -145,7 +149,8 @@ def collect(data: DataSet, source: Path, folder: Path, part: Part, most_cases: i
     table, path = "\n".join(rows) + "\n", folder / "patients.csv"
     if path.exists() and path.read_text() != table:
         raise InvalidInputError(f"{folder} holds other cases, or holds out others (remedy: choose another folder)")
-    path.write_text(table)
+    with atomic_file(path) as partial:  # another benchmark may read it
+        partial.write_text(table)
     return counts
 
 

@@ -4,18 +4,20 @@ A row is a data set, an annotation, a trainer and a seed; `rows.py` runs them on
 training continues at its last checkpoint. All rows have one schedule.
 
 WORK/DATA holds the cases of a data set, annotations, nnU-Net's three folders, `predictions/`, `evaluation/` and
-`log.txt`, all output of the commands, whose paths are relative to that folder.
+`logs/ROW.txt`, all output of the commands of a row, whose paths are relative to that folder.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
 
@@ -40,7 +42,10 @@ class RunOptions:
         default=HERE / "results", metavar="DIR", recorded=False, help="folder of the results (default: %(default)s)"
     )
     rows: tuple[str, ...] = option(
-        default=(), metavar="TEXT", recorded=False, help="only rows whose name contains one of these (default: all)"
+        default=(),
+        metavar="TEXT",
+        recorded=False,
+        help="only rows whose name contains one of these, in the order of these (default: all)",
     )
     seeds: tuple[int, ...] = option(default=(0,), recorded=False, help="one training for each (default: 0)")
     part: Part = option(default="test", group=SCHEDULE, help="measured cases (default: %(default)s)")
@@ -63,6 +68,14 @@ class RunOptions:
     without_mirroring: bool = option(default=False, group=SCHEDULE, help="when predicting")
     device: Literal["cuda", "cpu", "mps"] = option(default="cuda", group=SCHEDULE, help="(default: %(default)s)")
     processes: int | None = processes_option()
+    jobs: int = option(
+        default=1, recorded=False, help="rows at once, for a GPU and many cores (default: 1); they share the processes"
+    )
+    minutes: float | None = option(
+        default=None,
+        recorded=False,
+        help="begin no row that would end later, if it took as long as others of its data (default: no limit)",
+    )
 
 
 @dataclass(frozen=True)
@@ -90,17 +103,24 @@ class Row:
 class DataFolder(CommandFolder):
     """WORK/DATA and the steps of a row in it.
 
+    Rows may run at once, each in a thread with a folder of its own for the same data: what several need is made by the
+    first of them, the others wait for it.
+
     Args:
         options: What is run.
         data: A key of `data.DATA`.
+        log: Name of the file in `logs/`.
         variables: Further variables of the trainers, see `trainers/benchmark_trainers.py`.
     """
 
-    def __init__(self, options: RunOptions, data: str, **variables: object) -> None:
+    _locks: ClassVar[dict[tuple[Path, str], threading.RLock]] = {}
+    _numbers: ClassVar[dict[Path, dict[str, int]]] = {}
+
+    def __init__(self, options: RunOptions, data: str, log: str = "log", **variables: object) -> None:
         super().__init__(
             options.work / data,
             HERE / "trainers",
-            options.processes,
+            max(1, (options.processes or os.cpu_count() or 1) // options.jobs),
             nnUNet_compile="f",  # takes longer than it saves in a short schedule
             OMP_NUM_THREADS=1,
             BENCHMARK_EPOCHS=options.epochs,
@@ -113,18 +133,28 @@ class DataFolder(CommandFolder):
         self.options, self.data = options, DATA[data]
         self.raw = self.folder / "nnUNet_raw"
         self.configuration = options.configuration or self.data.configuration
-        self._check_schedule()
-        self.counts = collect(self.data, options.data / data, self.folder, options.part, options.most_cases)
+        self.log = self.folder / "logs" / f"{log}.txt"
+        self.log.parent.mkdir(exist_ok=True)
+        with self.only_one("collect"):
+            self._check_schedule()
+            self.counts = collect(self.data, options.data / data, self.folder, options.part, options.most_cases)
+
+    def only_one(self, product: str) -> threading.RLock:
+        """Context in which no other row of this data makes this product."""
+        return self._locks.setdefault((self.folder, product), threading.RLock())
 
     def make(self, product: str, command: str, show: bool = True) -> None:
         """Run a command unless its product is there. Only for products that appear complete or not at all."""
-        if not (self.folder / product).exists():
-            self.run(command, show)
+        with self.only_one(product):
+            if not (self.folder / product).exists():
+                self.run(command, show)
 
     def number(self, name: str) -> int:
         """Number of a data set: its own where it has been made, else the next one from 541."""
-        numbers = {path.name[11:]: int(path.name[7:10]) for path in self.raw.glob("Dataset*_*")}
-        return numbers.get(name, max(numbers.values(), default=540) + 1)
+        with self.only_one("number"):
+            numbers = self._numbers.setdefault(self.folder, {})
+            numbers |= {path.name[11:]: int(path.name[7:10]) for path in self.raw.glob("Dataset*_*")}
+            return numbers.setdefault(name, max(numbers.values(), default=540) + 1)
 
     def dataset(self, name: str) -> str:
         """`Dataset541_full`."""
@@ -152,15 +182,16 @@ class DataFolder(CommandFolder):
         """Train on a data set, or continue; returns the model's folder."""
         trainer = self.trainer(trainer, seed)
         model = f"nnUNet_results/{self.dataset(name)}/{trainer}__nnUNetPlans__{self.configuration}"
-        if not (self.folder / model / f"fold_{FOLD}" / "checkpoint_final.pth").exists():
-            self.run(
-                f"nnUNetv2_train {self.dataset(name)} {self.configuration} {FOLD} -tr {trainer} "
-                f"-device {self.options.device} --c",
-                show=False,
-                BENCHMARK_SEED=seed,
-                BENCHMARK_THREADS=self.processes,
-                nnUNet_n_proc_DA=self.processes - 1,
-            )
+        with self.only_one(model):
+            if not (self.folder / model / f"fold_{FOLD}" / "checkpoint_final.pth").exists():
+                self.run(
+                    f"nnUNetv2_train {self.dataset(name)} {self.configuration} {FOLD} -tr {trainer} "
+                    f"-device {self.options.device} --c",
+                    show=False,
+                    BENCHMARK_SEED=seed,
+                    BENCHMARK_THREADS=self.processes,
+                    nnUNet_n_proc_DA=self.processes - 1,
+                )
         return model
 
     def predict(
@@ -204,7 +235,8 @@ class DataFolder(CommandFolder):
         kept, rule = f"predictions/{name}-largest", self.folder / "predictions" / "largest.pkl"
         numbers = range(1, len(self.data.classes) + 1)
         keep = [remove_all_but_largest_component_from_segmentation] * len(numbers)
-        rule.write_bytes(pickle.dumps((keep, [{"labels_or_regions": number} for number in numbers])))
+        with self.only_one("largest.pkl"):
+            rule.write_bytes(pickle.dumps((keep, [{"labels_or_regions": number} for number in numbers])))
         self.run(
             f"nnUNetv2_apply_postprocessing -i {predictions} -o {kept} -pp_pkl_file {rule} -np {self.processes}",
             show=False,
@@ -228,15 +260,24 @@ class DataFolder(CommandFolder):
     def labels_of_few(self, patients: int) -> str:
         """Folder with the labels of so many training patients, evenly spread over their numbers."""
         few = f"train/labels_{patients}"
-        if not (self.folder / few).exists():
-            labels = sorted((self.folder / "train" / "labels").glob("*.nii.gz"))
-            numbers = sorted({patient_of(path.name) for path in labels})
-            chosen = {numbers[(2 * place + 1) * len(numbers) // (2 * patients)] for place in range(patients)}
-            (self.folder / few).mkdir()
-            for path in labels:
-                if patient_of(path.name) in chosen:
-                    (self.folder / few / path.name).symlink_to(path.resolve())
+        with self.only_one(few):
+            if not (self.folder / few).exists():
+                labels = sorted((self.folder / "train" / "labels").glob("*.nii.gz"))
+                numbers = sorted({patient_of(path.name) for path in labels})
+                chosen = {numbers[(2 * place + 1) * len(numbers) // (2 * patients)] for place in range(patients)}
+                (self.folder / few).mkdir()
+                for path in labels:
+                    if patient_of(path.name) in chosen:
+                        (self.folder / few / path.name).symlink_to(path.resolve())
         return few
+
+    def channel_zero(self, place: str) -> str:
+        """Folder with the images of `train` or `held_out` in nnU-Net's names."""
+        images = {"train": "imagesTr", "held_out": "imagesTs"}[place]
+        with self.only_one(images):
+            if not (self.folder / images).exists():
+                self.copy_as_channel_zero(f"{place}/images", images)
+        return images
 
     @staticmethod
     def trainer(name: str, seed: int) -> str:

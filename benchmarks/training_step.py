@@ -5,7 +5,8 @@ deep supervision (SCOREPlus, RefineSegPlus) is compared with the stock trainer a
 trainer without it. Timed is `train_step` from the batch on the CPU to the updated weights: transfer, augmentation
 on the device, forward, loss, backward, optimiser (each trainer's own). With `--compile` the networks are compiled: by
 nnU-Net on CUDA, by this script on the CPU, where nnU-Net never compiles. Operations are those of forward and backward
-pass, as PyTorch counts them; memory is measured in a process for each trainer. The data are phantoms.
+pass, as PyTorch counts them; memory is measured in a process for each trainer. The data are phantoms; a `--folder`
+keeps them for the next run.
 
     python -m benchmarks.training_step --method score --device cuda --patch 128 128 128 --features 32
     python -m benchmarks.training_step --method refineseg --device cpu --patch 64 64 64 --classes 20
@@ -67,14 +68,18 @@ class Options:
     trainers: tuple[str, ...] = option(default=(), help="without nnUNetTrainer (default: the method's)")
     compile: bool = option(default=False, help="compile the networks")
     threads: int = option(default=os.cpu_count() or 1, help="of PyTorch (default: all cores)")
+    folder: Path | None = option(default=None, metavar="DIR", help="of the data, made once (default: temporary)")
 
 
 def main() -> None:
     options = parse(Options, None, description=__doc__)
     options = replace(options, trainers=options.trainers or TRAINERS[options.method])
     with tempfile.TemporaryDirectory(prefix="step_benchmark_") as name:
-        prepare_data(Path(name), options)
-        os.environ.update({variable: str(Path(name) / variable) for variable in VARIABLES}, nnUNet_n_proc_DA="0")
+        folder = (options.folder or Path(name)).resolve()
+        if not (folder / "complete").exists():
+            prepare_data(folder, options)
+            (folder / "complete").touch()
+        os.environ.update({variable: str(folder / variable) for variable in VARIABLES}, nnUNet_n_proc_DA="0")
         os.environ["nnUNet_compile"] = str(options.compile)
         compare(options)
 
