@@ -55,6 +55,7 @@ DRAWINGS = [
         "two": ["Stock", "RefineSeg", "RefineSegPlus"],
         "staple": ["Stock"],
         "scribbles": ["Stock", "RefineSeg", "RefineSegPlus"],
+        "scribbles_background": ["Stock"],
         "scribbles_filled": ["Stock"],
         "scribbles_walker": ["RefineSeg", "RefineSegPlus"],
         "scribbles_second": ["RefineSegPlus"],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.outlines import write_filled_outlines, write_outline_points
 from benchmarks.runs import DataFolder, Row
+from benchmarks.scribbles import write_scribbles_with_background
 
 DRAWERS = "anna=typical ben=hasty"
 ANNA, BEN = "--positive anna=drawings/positive_anna", "--positive ben=drawings/positive_ben"
@@ -136,6 +137,14 @@ def fused(source: str, method: str) -> Callable[[DataFolder, str], None]:
     return convert
 
 
+def scribbles_with_background(folder: DataFolder, name: str) -> None:
+    """Scribbles, and background far from them, as labels for the stock trainer."""
+    drawn, count = folder.folder / name, len(folder.data.classes)
+    if not drawn.exists():
+        write_scribbles_with_background(folder.folder / "train" / "scribbles", drawn, count)
+    folder.write_stock(name, drawn.name, {"background": 0, **_numbers(folder), "ignore": count + 1})
+
+
 def points(
     count: int, sampling: str = "spread", second_round_of: str = "", full_patients: int = 0
 ) -> Callable[[DataFolder, str], None]:
@@ -240,6 +249,7 @@ ANNOTATIONS = {
         )
         for number in FEW
     },
+    "scribbles_background": Annotation("scribbles, and background far from them", scribbles_with_background),
     "scribbles_filled": Annotation("scribbles filled by a random walker", fused("scribbles", "random_walker")),
     **{
         f"points{count}_{sampling}": Annotation(f"{count} {sampling} points", points(count, sampling))

@@ -12,6 +12,7 @@ from benchmarks.all import DRAWINGS, POINTS, SCORES
 from benchmarks.annotations import ANNOTATIONS
 from benchmarks.data import DATA, collect, patient_of
 from benchmarks.runs import Row
+from benchmarks.scribbles import write_scribbles_with_background
 from benchmarks.tables import table
 from nnunet_weak import trainers
 from nnunet_weak.errors import InvalidInputError
@@ -75,3 +76,17 @@ def test_seeds_are_averaged_and_tested_against_the_baseline():
     lines = table([result("A", 0, 0.7), result("A", 1, 0.9), result("B", 0, 0.6)], "full-A").splitlines()
     assert lines[2] == "| all labels | A | 2 | 0.797 (SD 0.141) | 2.0 | 1.00 | 0.500 |  |"
     assert lines[3] == "| all labels | B | 1 | 0.598 | 2.0 | 1.00 | 0.500 | 0.031 |"
+
+
+def test_background_is_derived_far_from_scribbles_in_their_slices(tmp_path: Path):
+    scribbles = np.full((2, 3, 40), 4, np.uint8)
+    scribbles[0, 1, 5], scribbles[0, 0, 0], scribbles[1, 2, 39] = 2, 0, 0
+    image = sitk.GetImageFromArray(scribbles)
+    image.SetSpacing((1.0, 1.0, 8.0))
+    (tmp_path / "scribbles").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "scribbles" / "patient1.nii.gz"))
+    write_scribbles_with_background(tmp_path / "scribbles", tmp_path / "labels", classes=3)
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "labels" / "patient1.nii.gz")))
+    assert labels[0, 1, 5] == 2 and labels[0, 0, 0] == 0
+    assert labels[0, 1].tolist() == [4] * 5 + [2] + [4] * 15 + [0] * 19, "15 mm from the scribble are undecided"
+    assert np.count_nonzero(labels[1] != 4) == 1, "a slice without a structure derives nothing"
