@@ -22,7 +22,7 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerWeak):
     The network sees the images only, so that it cannot copy the masks. Their errors are partly random, and average out.
     When predicting, `PriorFusedNetwork` adds the evidence of the boundary prior, best of kind `likelihood`, which says
     what the intensities alone tell. Scores are not used: drawing the better masks more often made development cases
-    worse.
+    worse. Drawing fully annotated cases more often, half of the time, made them better.
 
     Attributes:
         prior_weight: Weight of the prior's log-odds.
@@ -31,6 +31,7 @@ class nnUNetTrainerSCOREPlus(nnUNetTrainerWeak):
     method = "score"
     predicts_as_stock = False
     prior_weight = 3.0
+    full_case_share = 0.5
 
     def _read_annotations(self, plans: dict, configuration: str, dataset_json: dict) -> WeakAnnotations:
         annotations = super()._read_annotations(plans, configuration, dataset_json)

@@ -24,7 +24,7 @@ class ShortSchedule(HalfPrecisionOnCPU):
 class ShortScoreSchedule(ShortSchedule):
     """One sample a step, so more steps."""
 
-    num_epochs = 22
+    num_epochs = 36
     num_iterations_per_epoch = 40
     num_val_iterations_per_epoch = 2
     initial_lr = 1e-2

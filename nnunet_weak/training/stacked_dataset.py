@@ -68,3 +68,21 @@ class StackedDataset:
         present = self._maps_of_case.get(identifier, ())
         maps = [open_map(self._folder, name, identifier) if name in present else blank for name in self._maps]
         return data, StackedChannels((seg, *maps, inside)), seg_previous, properties
+
+
+def drawn_cases(cases: Sequence[str], full: Collection[str], share: float) -> list[str]:
+    """The identifiers that nnU-Net's loader draws from, each alike: fully annotated cases as often as it takes.
+
+    Args:
+        cases: Training cases.
+        full: Those of them that are fully annotated, perhaps among others.
+        share: Of the samples that come from fully annotated cases, at least; in (0, 1).
+
+    Returns:
+        The cases, fully annotated ones a whole number of times, which comes nearest to the share; once where there are
+        as many already, or no others.
+    """
+    own = [case for case in cases if case in full]
+    others = len(cases) - len(own)
+    times = max(1, round(share / (1 - share) * others / len(own))) if own and others else 1
+    return [case for case in cases for _ in range(times if case in full else 1)]

@@ -26,7 +26,7 @@ from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.losses.deep_supervision import deep_supervision_weights
 from nnunet_weak.training.annotation_maps import maps_of, preprocess_maps
 from nnunet_weak.training.loss_terms import LossTermsTrainer, step_result
-from nnunet_weak.training.stacked_dataset import StackedDataset
+from nnunet_weak.training.stacked_dataset import StackedDataset, drawn_cases
 
 FULL_TERM = "full supervision"
 GRADIENT_NORM = 12  # nnU-Net's
@@ -67,6 +67,8 @@ class nnUNetTrainerWeak(LossTermsTrainer):
     Attributes:
         method: Method of the data sets that the trainer takes.
         reads_annotation_maps: Whether it learns from annotation maps, see `WeakBatch.maps`.
+        full_case_share: Of the training samples that come from fully annotated cases, at least, however few these are
+            beside the weakly annotated ones; None: all cases are drawn alike, as by the stock trainer.
 
     Raises:
         InvalidInputError: The data set lacks our block or is of another method, its block is older than the raw one,
@@ -76,6 +78,7 @@ class nnUNetTrainerWeak(LossTermsTrainer):
 
     method: str
     reads_annotation_maps = False
+    full_case_share: float | None = None
 
     def __init__(
         self,
@@ -155,6 +158,8 @@ class nnUNetTrainerWeak(LossTermsTrainer):
         full = set(self.annotations.fully_annotated_cases)
         self.selects_by_loss = not full.intersection(validation.identifiers)
         self._announce(training.identifiers, validation.identifiers)
+        if self.full_case_share is not None:
+            training.identifiers = drawn_cases(training.identifiers, full, self.full_case_share)
         return self._stacked(training), self._stacked(validation)
 
     def _stacked(self, dataset: Any) -> StackedDataset:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -58,3 +59,13 @@ def test_without_a_prior_channel_it_is_refused(trainer_factory, score_dataset, w
     replace_dataset_json(score_dataset, content)
     with pytest.raises(InvalidInputError, match="no channel of a boundary prior.*--prior likelihood"):
         trainer_factory(nnUNetTrainerSCOREPlus, score_dataset, dataset_json=content)
+
+
+def test_half_of_the_samples_come_from_fully_annotated_cases(trainer_factory, score_dataset, mixed_dataset):
+    trainer = trainer_factory(nnUNetTrainerSCOREPlus, mixed_dataset, fold="all")
+    full = set(trainer.annotations.fully_annotated_cases)
+    training, validation = trainer.get_tr_and_val_datasets()
+    drawn = Counter(case in full for case in training.identifiers)
+    assert len(full) == 2 and drawn[True] == drawn[False] == len(validation.identifiers) - 2
+    without = trainer_factory(nnUNetTrainerSCOREPlus, score_dataset, fold="all").get_tr_and_val_datasets()[0]
+    assert Counter(Counter(without.identifiers).values()) == {1: len(without.identifiers)}, "as stock draws them"

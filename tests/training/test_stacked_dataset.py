@@ -1,9 +1,11 @@
 """The padding mask behind the label map is 0 exactly in the padding."""
 
+from collections import Counter
+
 import numpy as np
 from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
 
-from nnunet_weak.training.stacked_dataset import StackedChannels, StackedDataset
+from nnunet_weak.training.stacked_dataset import StackedChannels, StackedDataset, drawn_cases
 
 
 class OneCase:
@@ -45,3 +47,11 @@ def test_reads_only_what_is_asked_for():
     assert stacked[(slice(None), slice(1, 2), slice(0, 5), slice(2, 4))].shape == (2, 1, 5, 2)
     assert all(index[1:] == (slice(1, 2), slice(0, 5), slice(2, 4)) for index in reads)
     assert stacked[1].shape == (4, 5, 6)
+
+
+def test_fully_annotated_cases_are_drawn_for_their_share():
+    cases = [f"case{number}" for number in range(12)]
+    drawn = drawn_cases(cases, {"case3", "case7", "elsewhere"}, 0.5)
+    assert Counter(drawn) == {case: 5 if case in ("case3", "case7") else 1 for case in cases}
+    assert drawn_cases(cases, {"case3", "case7"}, 0.1) == cases, "they have more than that already"
+    assert drawn_cases(cases, set(cases), 0.5) == cases and drawn_cases(cases, set(), 0.5) == cases
