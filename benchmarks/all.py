@@ -19,6 +19,7 @@ Nothing is chosen on the test cases. Prints the tables.
 from __future__ import annotations
 
 from benchmarks.annotations import FEW
+from benchmarks.data import DATA
 from benchmarks.rows import run_rows
 from benchmarks.runs import Row, RunOptions
 from benchmarks.tables import print_tables
@@ -33,11 +34,11 @@ ABLATIONS = [
 ]
 SCORES = [
     Row(data, annotation, trainer)
-    for data, best in [("hippocampus", "scores"), ("mandible_ct", "scores_likelihood")]
+    for data in ("hippocampus", "mandible_ct")
     for annotation, trainer in [
         ("scores", ""),
         ("masks", "Stock"),
-        (best, "SCOREPlus"),
+        ("scores_likelihood" if DATA[data].prior == "likelihood" else "scores", "SCOREPlus"),
         ("scores", "SCORE"),
         ("full", "Stock"),
         *((f"few{patients}", "Stock") for patients in FEW),

@@ -17,6 +17,7 @@ DRAWERS = "anna=typical ben=hasty"
 ANNA, BEN = "--positive anna=drawings/positive_anna", "--positive ben=drawings/positive_ben"
 NOT_ANNA = "--negative anna=drawings/negative_anna"
 SCRIBBLES = "--positive scribble=train/scribbles"
+MM_PER_POINT = 0.5
 FEW = (2, 5, 10)
 """Patients with dense labels, beside a weak annotation of all."""
 
@@ -71,7 +72,7 @@ def masks(folder: DataFolder, name: str) -> None:
     folder.write_stock(name, "train/initial_masks", {"background": 0, **_numbers(folder)})
 
 
-def scores(prior: str = "", mm_per_point: float = 0.5, full_patients: int = 0) -> Callable[[DataFolder, str], None]:
+def scores(prior: str = "", full_patients: int = 0) -> Callable[[DataFolder, str], None]:
     """Initial masks with simulated quality scores, and dense labels of a few patients; prior: default the data's."""
 
     def convert(folder: DataFolder, name: str) -> None:
@@ -83,7 +84,7 @@ def scores(prior: str = "", mm_per_point: float = 0.5, full_patients: int = 0) -
         folder.make(
             table,
             "nnunet_weak_simulate_scores --references train/labels --masks train/initial_masks --images train/images "
-            f"--classes {regions} --mm-per-point {mm_per_point} -o {table} -np {folder.processes}",
+            f"--classes {regions} --mm-per-point {MM_PER_POINT} -o {table} -np {folder.processes}",
         )
         _convert(
             folder,
@@ -139,10 +140,9 @@ def fused(source: str, method: str) -> Callable[[DataFolder, str], None]:
 
 def scribbles_with_background(folder: DataFolder, name: str) -> None:
     """Scribbles, and background far from them, as labels for the stock trainer."""
-    drawn, count = folder.folder / name, len(folder.data.classes)
-    if not drawn.exists():
-        write_scribbles_with_background(folder.folder / "train" / "scribbles", drawn, count)
-    folder.write_stock(name, drawn.name, {"background": 0, **_numbers(folder), "ignore": count + 1})
+    scribbles, count = folder.folder / "train" / "scribbles", len(folder.data.classes)
+    drawn = folder.once(name, lambda path: write_scribbles_with_background(scribbles, path, count))
+    folder.write_stock(name, drawn, {"background": 0, **_numbers(folder), "ignore": count + 1})
 
 
 def points(
@@ -179,22 +179,20 @@ def outlines(inset_mm: float) -> Callable[[DataFolder, str], None]:
     """Templates through real outlines, or inside of them."""
 
     def convert(folder: DataFolder, name: str) -> None:
-        clicks = folder.folder / "outline_points"
-        if not clicks.exists():
-            write_outline_points(folder.folder / "train" / "outlines", clicks)
+        curves = folder.folder / "train" / "outlines"
+        clicks = folder.once("outline_points", lambda path: write_outline_points(curves, path))
         classes = " ".join(folder.data.classes)
-        _convert(folder, name, "points", f"--points {clicks.name} --classes {classes} --inset-mm {inset_mm:g}")
+        _convert(folder, name, "points", f"--points {clicks} --classes {classes} --inset-mm {inset_mm:g}")
 
     return convert
 
 
 def outlines_filled(folder: DataFolder, name: str) -> None:
     """Real outlines as one fills them by hand: labels for the stock trainer."""
-    drawn = folder.folder / "outlines_filled"
-    if not drawn.exists():
-        write_filled_outlines(folder.folder / "train" / "outlines", drawn)
+    curves = folder.folder / "train" / "outlines"
+    drawn = folder.once("outlines_filled", lambda path: write_filled_outlines(curves, path))
     ignore = len(folder.data.classes) + 1
-    folder.write_stock(name, drawn.name, {"background": 0, **_numbers(folder), "ignore": ignore})
+    folder.write_stock(name, drawn, {"background": 0, **_numbers(folder), "ignore": ignore})
 
 
 def slices(effort: int) -> Callable[[DataFolder, str], None]:
@@ -295,8 +293,7 @@ def _first_round(folder: DataFolder, name: str, trainer: str, probabilities: boo
     """What a model of an annotation predicts for all training images."""
     ANNOTATIONS[name].prepare(folder, name)
     folder.train(name, trainer)
-    with folder.only_one(f"first round {name}"):
-        return folder.predict(name, trainer, images=folder.channel_zero("train"), probabilities=probabilities)
+    return folder.predict(name, trainer, images=folder.channel_zero("train"), probabilities=probabilities)
 
 
 def _numbers(folder: DataFolder) -> dict[str, int]:

@@ -19,7 +19,9 @@ from statistics import mean, stdev
 from benchmarks.annotations import FEW
 from nnunet_weak.options import option, parse
 
-ALONE = "drawn cases alone, stock nnU-Net"
+ALONE, MASKS = "drawn cases alone, stock nnU-Net", "with automatic masks, SCOREPlus"
+POINTS, SCRIBBLES = "with 25 points on the others", "with scribbles, RefineSegPlus"
+COLORS = {ALONE: "#444444", MASKS: "#0072b2", POINTS: "#009e73", SCRIBBLES: "#d55e00"}
 
 
 @dataclass(frozen=True)
@@ -40,32 +42,24 @@ PANELS = {
         "mandible, CT",
         {
             ALONE: beside("few{}", "Stock"),
-            "with automatic masks, SCOREPlus": beside("scores_few{}", "SCOREPlus", ("scores_likelihood", "SCOREPlus")),
-            "with 25 points on the others": beside("points25_few{}_second", "Stock"),
+            MASKS: beside("scores_few{}", "SCOREPlus", ("scores_likelihood", "SCOREPlus")),
+            POINTS: beside("points25_few{}_second", "Stock"),
         },
     ),
     "hippocampus": Panel(
         "hippocampus, MRI",
         {
             ALONE: beside("few{}", "Stock"),
-            "with 25 points on the others": beside("points25_few{}_second", "Stock", ("points25_spread", "Stock")),
+            POINTS: beside("points25_few{}_second", "Stock", ("points25_spread", "Stock")),
         },
     ),
     "acdc": Panel(
         "heart, MRI",
         {
             ALONE: beside("few{}", "Stock"),
-            "with scribbles, RefineSegPlus": beside(
-                "scribbles_few{}", "RefineSegPlus", ("scribbles_walker", "RefineSegPlus")
-            ),
+            SCRIBBLES: beside("scribbles_few{}", "RefineSegPlus", ("scribbles_walker", "RefineSegPlus")),
         },
     ),
-}
-COLORS = {
-    ALONE: "#444444",
-    "with automatic masks, SCOREPlus": "#0072b2",
-    "with 25 points on the others": "#009e73",
-    "with scribbles, RefineSegPlus": "#d55e00",
 }
 
 

@@ -51,14 +51,11 @@ def run_rows(rows: Sequence[Row], options: RunOptions) -> dict[Row, dict[str, An
             failed.append(row.name)
             return None
 
-    pool = ThreadPoolExecutor(options.jobs)
-    try:
-        done = {row: future.result() for row, future in [(row, pool.submit(run_in_time, row)) for row in wanted]}
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(run_in_time, wanted))
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
-    return {row: result for row, result in done.items() if result}
+    return {row: result for row, result in zip(wanted, results, strict=True) if result}
 
 
 def choose(rows: Sequence[Row], options: RunOptions) -> list[Row]:

@@ -14,7 +14,7 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -143,11 +143,16 @@ class DataFolder(CommandFolder):
         """Context in which no other row of this data makes this product."""
         return self._locks.setdefault((self.folder, product), threading.RLock())
 
-    def make(self, product: str, command: str, show: bool = True) -> None:
-        """Run a command unless its product is there. Only for products that appear complete or not at all."""
+    def once(self, product: str, write: Callable[[Path], None]) -> str:
+        """A file or folder that the first row which needs it writes; returns its name."""
         with self.only_one(product):
             if not (self.folder / product).exists():
-                self.run(command, show)
+                write(self.folder / product)
+        return product
+
+    def make(self, product: str, command: str, show: bool = True) -> None:
+        """Run a command unless its product is there. Only for products that appear complete or not at all."""
+        self.once(product, lambda _: self.run(command, show))
 
     def number(self, name: str) -> int:
         """Number of a data set: its own where it has been made, else the next one from 541."""
@@ -182,16 +187,17 @@ class DataFolder(CommandFolder):
         """Train on a data set, or continue; returns the model's folder."""
         trainer = self.trainer(trainer, seed)
         model = f"nnUNet_results/{self.dataset(name)}/{trainer}__nnUNetPlans__{self.configuration}"
-        with self.only_one(model):
-            if not (self.folder / model / f"fold_{FOLD}" / "checkpoint_final.pth").exists():
-                self.run(
-                    f"nnUNetv2_train {self.dataset(name)} {self.configuration} {FOLD} -tr {trainer} "
-                    f"-device {self.options.device} --c",
-                    show=False,
-                    BENCHMARK_SEED=seed,
-                    BENCHMARK_THREADS=self.processes,
-                    nnUNet_n_proc_DA=self.processes - 1,
-                )
+        self.once(
+            f"{model}/fold_{FOLD}/checkpoint_final.pth",
+            lambda _: self.run(
+                f"nnUNetv2_train {self.dataset(name)} {self.configuration} {FOLD} -tr {trainer} "
+                f"-device {self.options.device} --c",
+                show=False,
+                BENCHMARK_SEED=seed,
+                BENCHMARK_THREADS=self.processes,
+                nnUNet_n_proc_DA=self.processes - 1,
+            ),
+        )
         return model
 
     def predict(
@@ -199,16 +205,19 @@ class DataFolder(CommandFolder):
     ) -> str:
         """Predict images in nnU-Net's names; returns the folder of the label maps."""
         folder = f"predictions/{name}-{trainer}-{seed}-{images.replace('/', '-')}"
-        if not (self.folder / folder / "complete").exists():
-            pool = int(self.processes > 1)  # of reading and of writing; 0: in the predicting process
-            switches = " --disable_tta" * self.options.without_mirroring + " --save_probabilities" * probabilities
+        pool = int(self.processes > 1)  # of reading and of writing; 0: in the predicting process
+        switches = " --disable_tta" * self.options.without_mirroring + " --save_probabilities" * probabilities
+
+        def run(complete: Path) -> None:
             self.run(
                 f"nnUNetv2_predict -i {images} -o {folder} -d {self.dataset(name)} -c {self.configuration} -f {FOLD} "
                 f"-tr {self.trainer(trainer, seed)} -device {self.options.device} -npp {pool} -nps {pool}{switches}",
                 show=False,
                 BENCHMARK_SEED=seed,
             )
-            (self.folder / folder / "complete").touch()
+            complete.touch()
+
+        self.once(f"{folder}/complete", run)
         return folder
 
     def refine(self, model: str, output: str, seed: int) -> str:
@@ -259,25 +268,22 @@ class DataFolder(CommandFolder):
 
     def labels_of_few(self, patients: int) -> str:
         """Folder with the labels of so many training patients, evenly spread over their numbers."""
-        few = f"train/labels_{patients}"
-        with self.only_one(few):
-            if not (self.folder / few).exists():
-                labels = sorted((self.folder / "train" / "labels").glob("*.nii.gz"))
-                numbers = sorted({patient_of(path.name) for path in labels})
-                chosen = {numbers[(2 * place + 1) * len(numbers) // (2 * patients)] for place in range(patients)}
-                (self.folder / few).mkdir()
-                for path in labels:
-                    if patient_of(path.name) in chosen:
-                        (self.folder / few / path.name).symlink_to(path.resolve())
-        return few
+
+        def link(few: Path) -> None:
+            labels = sorted((self.folder / "train" / "labels").glob("*.nii.gz"))
+            numbers = sorted({patient_of(path.name) for path in labels})
+            chosen = {numbers[(2 * place + 1) * len(numbers) // (2 * patients)] for place in range(patients)}
+            few.mkdir()
+            for path in labels:
+                if patient_of(path.name) in chosen:
+                    (few / path.name).symlink_to(path.resolve())
+
+        return self.once(f"train/labels_{patients}", link)
 
     def channel_zero(self, place: str) -> str:
         """Folder with the images of `train` or `held_out` in nnU-Net's names."""
-        images = {"train": "imagesTr", "held_out": "imagesTs"}[place]
-        with self.only_one(images):
-            if not (self.folder / images).exists():
-                self.copy_as_channel_zero(f"{place}/images", images)
-        return images
+        name = {"train": "imagesTr", "held_out": "imagesTs"}[place]
+        return self.once(name, lambda _: self.copy_as_channel_zero(f"{place}/images", name))
 
     @staticmethod
     def trainer(name: str, seed: int) -> str:

@@ -75,7 +75,7 @@ def main() -> None:
     options = parse(Options, None, description=__doc__)
     options = replace(options, trainers=options.trainers or TRAINERS[options.method])
     with tempfile.TemporaryDirectory(prefix="step_benchmark_") as name:
-        folder = (options.folder or Path(name)).resolve()
+        folder = (options.folder or Path(name)).resolve() / options.method
         if not (folder / "complete").exists():
             prepare_data(folder, options)
             (folder / "complete").touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,25 @@ def test_what_several_rows_need_gets_one_number(tmp_path: Path):
     assert [first.number("a"), second.number("b"), second.number("a"), first.number("b")] == [541, 542, 541, 542]
     (first.raw / "Dataset600_c").mkdir()
     assert second.number("c") == 600 and first.number("d") == 601
+
+
+def test_what_several_rows_need_is_written_once(tmp_path: Path):
+    (tmp_path / "data" / "acdc" / "images").mkdir(parents=True)
+    folders = [DataFolder(options(tmp_path, jobs=4), "acdc", f"row{number}") for number in range(4)]
+    written = []
+
+    def write(path: Path) -> None:
+        path.mkdir()  # from now on it seems to be there
+        time.sleep(0.1)
+        (path / "content").touch()
+        written.append(path)
+
+    def need(folder: DataFolder) -> bool:
+        return (folder.folder / folder.once("drawn", write) / "content").exists()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(need, folders))
+    assert len(written) == 1
 
 
 def test_figure_of_few_cases_takes_what_was_measured(tmp_path: Path):
