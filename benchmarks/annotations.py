@@ -150,8 +150,8 @@ def points(
 ) -> Callable[[DataFolder, str], None]:
     """Templates from so many simulated points on each object, and dense labels of a few patients.
 
-    In a second round they follow the probabilities that the stock trainer's model of the first has for the training
-    images.
+    The templates start from the densely labelled patients, where there are any. In a second round they follow the
+    probabilities that the stock trainer's model of the first has for the training images.
     """
 
     def convert(folder: DataFolder, name: str) -> None:
@@ -165,10 +165,8 @@ def points(
             options = f"--follow-prediction {_first_round(folder, second_round_of, 'Stock', probabilities=True)}"
         if full_patients:
             few = folder.labels_of_few(full_patients)
-            options += f" --references {few}"
-            if not folder.data.blobs:
-                shape = sorted((folder.folder / few).iterdir())[0].name
-                options += " --templates " + " ".join(f"{name}={few}/{shape}" for name in folder.data.classes)
+            shapes = " ".join(f"{name}={few}" for name in folder.data.classes)
+            options += f" --references {few} --templates {shapes}"
         classes = " ".join(folder.data.classes)
         _convert(folder, name, "points", f"--points {clicks} --classes {classes} {options}")
 

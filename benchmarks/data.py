@@ -35,8 +35,6 @@ class DataSet:
         prior: `--prior` of SCOREPlus: `likelihood` where intensities tell inside from outside.
         likelihood_options: `--prior-options` of `--prior likelihood`, chosen on development cases.
         kinds: Folders beside images and labels.
-        blobs: Whether a sphere is a template of every class; if not, templates start from an annotated case where there
-            is one.
         one_component: Whether every class is one connected object, so that predictions are measured a second time with
             nnU-Net's postprocessing.
     """
@@ -51,7 +49,6 @@ class DataSet:
     prior: Literal["posterior", "likelihood"] = "posterior"
     likelihood_options: str = ""
     kinds: tuple[str, ...] = ()
-    blobs: bool = True
     one_component: bool = False
 
     @property
@@ -94,7 +91,6 @@ DATA = {
         channel="CT",
         prior="likelihood",
         likelihood_options="core_mm=4",
-        blobs=False,
         kinds=("initial_masks",),
     ),
     "spine_mri": DataSet(

@@ -28,7 +28,7 @@ from nnunet_weak.points.files import POINT_FILE_ENDINGS
 from nnunet_weak.points.inputs import gather_inputs
 from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.report import template_tables, templates_report, templates_warnings
-from nnunet_weak.surface.mesh_template import read_template
+from nnunet_weak.surface.mesh_template import read_templates, template_files
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,10 @@ def convert(
     if not inputs.cases and not problems:
         problems.add(str(options.images), "no case has both images and points", "compare the names")
     check_channel_names(options.channel_names, len(inputs.cases[0].images) if inputs.cases else 0, problems)
+    shapes: list[Path] = []
     for name, path in options.templates.items():
         if name in inputs.classes:
-            problems.attempt(read_template, path, inputs.classes[name])
+            shapes += template_files(path) if problems.attempt(read_templates, path, inputs.classes[name]) else []
         else:
             problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(inputs.classes)}")
 
@@ -105,7 +106,7 @@ def convert(
             "references": options.references,
             "predictions": options.follow_prediction,
         },
-        further_inputs=(options.patients, *options.templates.values()),
+        further_inputs=(options.patients, *shapes),
         say=say,
     )
     if folder is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunet_weak.simulation.points import farthest_points
+from nnunet_weak.surface.mesh import farthest_points
 from nnunet_weak.surface.rasterise import rasterise_index
 
 RADII = np.array([20.0, 12.0, 8.0])

@@ -110,7 +110,7 @@ def mesh_file_name(case: str, title: str) -> str:
 def _fit(options: PointConversion, case: PointCase, image: sitk.Image) -> tuple[NDArray[np.uint8], list[Template]]:
     classes = list(options.classes)
     probabilities = {} if case.predicted is None else read_probabilities(case.predicted, classes, image)
-    return fit_templates(case.objects, image, options, probabilities)
+    return fit_templates(case.objects, image, options, probabilities, case.name)
 
 
 def _read_reference(path: Path, image: sitk.Image, classes: Mapping[str, tuple[int, ...]]) -> NDArray[np.uint8]:

@@ -71,11 +71,12 @@ class PointConversion(ConversionOptions):
         default=dict,
         group=POINTS,
         nargs="+",
-        metavar="CLASS=FILE",
-        read=partial(read_named_paths, "--templates", "CLASS=FILE, for example liver=case_07.nii.gz"),
+        metavar="CLASS=PATH",
+        read=partial(read_named_paths, "--templates", "CLASS=PATH, for example liver=labels_of_five"),
         help="start from another shape than a sphere, for the classes named: from the label map of a fully annotated "
         "case, or from a mesh (STL, PLY, OBJ, VTK; needs the extra 'mesh'), an average liver or a ring, for example; "
-        "pose and size do not matter",
+        "pose and size do not matter. Of a folder of them the average of all is taken, which is better: some five "
+        "are enough",
     )
     previews: bool = option(
         "--no-previews", default=True, group=POINTS, recorded=False, help="draw no picture of each case"

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.points.options import PointConversion
 from nnunet_weak.points.points import ObjectPoints
+from nnunet_weak.surface.average import average_surface
 from nnunet_weak.surface.fit import SurfaceFit, fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
 from nnunet_weak.surface.mesh_fit import fit_mesh
-from nnunet_weak.surface.mesh_template import read_template
+from nnunet_weak.surface.mesh_template import read_templates
 from nnunet_weak.surface.model_evidence import certain_within_mm, weigh_probability
 from nnunet_weak.surface.rasterise import rasterise_box, world_to_index
 
@@ -50,6 +51,7 @@ def fit_templates(
     image: sitk.Image,
     options: PointConversion,
     probabilities: Mapping[str, NDArray[np.float32]],
+    case: str,
 ) -> tuple[NDArray[np.uint8], list[Template]]:
     """Fit all templates; where two overlap, the class named first in the options wins.
 
@@ -58,6 +60,7 @@ def fit_templates(
         image: The grid, and what surfaces follow between the points if that is asked for.
         options: How to fit.
         probabilities: Of a model for this image (z, y, x), by class, which the templates are weighed against; or none.
+        case: Its name: its own label map is no template of it, if there are others.
 
     Returns:
         Label map with class k (from 1) inside its templates, and the templates in the order of their classes.
@@ -72,7 +75,7 @@ def fit_templates(
     label_of_class = {name: label for label, name in enumerate(options.classes, start=1)}
     for one in sorted(objects, key=lambda one: label_of_class[one.class_name]):
         try:
-            fit = _fit(one, options, image)
+            fit = _fit(one, options, image, case)
         except InvalidInputError as error:
             for problem in error.problems:
                 problems.add(one.title, problem)
@@ -83,7 +86,7 @@ def fit_templates(
             problems.add(one.title, what, "check points and image, or leave the object out")
             continue
         if one.class_name in probabilities:
-            scale_mm = certain_within_mm(fit, len(one.points_mm))
+            scale_mm = certain_within_mm(fit, len(one.points_mm), one.class_name in options.templates)
             box, inside = weigh_probability(box, inside, probabilities[one.class_name], voxel_mm, scale_mm)
         taken = np.bincount(owner[box][inside], minlength=len(templates) + 1)[1:]
         lost = {earlier.points.title: int(voxels) for earlier, voxels in zip(templates, taken, strict=True) if voxels}
@@ -94,11 +97,16 @@ def fit_templates(
     return labels[owner], templates
 
 
-def _fit(one: ObjectPoints, options: PointConversion, image: sitk.Image) -> SurfaceFit:
-    mesh = options.templates.get(one.class_name)
-    if mesh is not None:
-        template = read_template(mesh, options.classes[one.class_name])
-        fit = fit_mesh(one.points_mm, template, stiffness=options.stiffness, noise_mm=options.noise_mm)
+def _fit(one: ObjectPoints, options: PointConversion, image: sitk.Image, case: str) -> SurfaceFit:
+    path = options.templates.get(one.class_name)
+    if path is not None:
+        shapes = read_templates(path, options.classes[one.class_name])
+        of_others = [shape for shape in shapes if not shape.name.startswith(f"{case}.")]
+        fits = [
+            fit_mesh(one.points_mm, shape, stiffness=options.stiffness, noise_mm=options.noise_mm)
+            for shape in of_others or shapes
+        ]
+        fit = average_surface(fits, one.points_mm)
     else:
         fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
         fit = follow_image(fit, one.points_mm, image) if options.follow_image else fit

@@ -17,6 +17,7 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from nnunet_weak.errors import InvalidInputError
+from nnunet_weak.surface.mesh import farthest_points
 from nnunet_weak.surface.rasterise import index_to_world
 
 FloatArray = NDArray[np.float64]
@@ -107,18 +108,6 @@ def sample_area(vertices: FloatArray, faces: NDArray[np.int64], n_points: int, r
     # The square root makes the density uniform over the triangle.
     root, other = np.sqrt(rng.random((n_points, 1))), rng.random((n_points, 1))
     return (1 - root) * a[face] + root * (1 - other) * b[face] + root * other * c[face]
-
-
-def farthest_points(candidates: FloatArray, n_points: int) -> FloatArray:
-    """Farthest-point sampling, begun at the candidate farthest from their centre. Shape (n_points, 3)."""
-    distance = np.linalg.norm(candidates - candidates.mean(axis=0), axis=1)
-    chosen = [int(distance.argmax())]
-    distance = np.full(len(candidates), np.inf)
-    for _ in range(n_points - 1):
-        difference = candidates - candidates[chosen[-1]]
-        np.minimum(distance, np.einsum("ij,ij->i", difference, difference), out=distance)
-        chosen.append(int(distance.argmax()))
-    return candidates[chosen]
 
 
 def _nearest_third(candidates: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -27,6 +27,10 @@ _BLUR_VOXELS = 0.7  # of the grid that is meshed: steps between voxels are no sh
 _ROUNDS = 8
 
 
+class MissingObjectError(InvalidInputError):
+    """A label map without any voxel of the object."""
+
+
 def surface_of_labels(path: Path, values: Sequence[int]) -> tuple[FloatArray, IntArray]:
     """Mesh the largest piece of an object, at a resolution that gives 3000 to 5000 vertices.
 
@@ -38,14 +42,15 @@ def surface_of_labels(path: Path, values: Sequence[int]) -> tuple[FloatArray, In
         Vertices and faces.
 
     Raises:
-        InvalidInputError: It cannot be read, holds none of the values, or the object is too small.
+        MissingObjectError: It holds none of the values.
+        InvalidInputError: It cannot be read, or the object is too small.
     """
     image = read_label_map(path)
     labels = sitk.GetArrayFromImage(image)
     pieces, _ = scipy.ndimage.label(np.isin(labels, list(values)))
     if not pieces.any():
         present = ", ".join(map(str, np.unique(labels)[:10].tolist()))
-        raise InvalidInputError(
+        raise MissingObjectError(
             f"{path}: holds no voxel of the value {' or '.join(map(str, values))}, but {present} "
             "(remedy: say which values the class has, --classes liver=1,2 for example)"
         )

@@ -102,6 +102,18 @@ def closest_points(points: FloatArray, vertices: FloatArray, faces: IntArray, n_
     return ClosestPoints(np.sqrt(squared[best]), candidates[best], weights[best])
 
 
+def farthest_points(candidates: FloatArray, n_points: int) -> FloatArray:
+    """Farthest-point sampling, begun at the candidate farthest from their centre. Shape (n_points, 3)."""
+    distance = np.linalg.norm(candidates - candidates.mean(axis=0), axis=1)
+    chosen = [int(distance.argmax())]
+    distance = np.full(len(candidates), np.inf)
+    for _ in range(n_points - 1):
+        difference = candidates - candidates[chosen[-1]]
+        np.minimum(distance, np.einsum("ij,ij->i", difference, difference), out=distance)
+        chosen.append(int(distance.argmax()))
+    return candidates[chosen]
+
+
 def write_ply(path: Path, vertices: FloatArray, faces: IntArray) -> None:
     """Write a mesh in LPS mm as ASCII PLY, with the comment by which 3D Slicer knows the coordinate system."""
     lines = ["ply", "format ascii 1.0", "comment SPACE=LPS", f"element vertex {len(vertices)}"]

@@ -4,7 +4,7 @@ The sphere's energy is diagonal in spherical harmonics. On a mesh their place is
 Laplace-Beltrami operator, scaled to the area of the unit sphere, so that the same weights mean the same stiffness. The
 energy is that of the displacement from the template: where there are no points, the template's shape stays.
 
-    place the template on the points (rotation, scale, translation) -> attach each point to the closest place of the
+    lay the template on the points (`registration`) -> attach each point to the closest place of the
     surface, solve for the displacement of least energy, repeat with less and less smoothing
 
 A template need not be of genus 0: a ring stays a ring.
@@ -25,16 +25,18 @@ import numpy as np
 import scipy  # its parts are loaded where they are first used
 from numpy.typing import NDArray
 
+from nnunet_weak.errors import InvalidInputError, Problems
 from nnunet_weak.images.header import IMAGE_ENDINGS
-from nnunet_weak.surface.label_map_mesh import surface_of_labels
+from nnunet_weak.surface.fit import single_blas_thread
+from nnunet_weak.surface.label_map_mesh import MissingObjectError, surface_of_labels
 from nnunet_weak.surface.mesh import signed_volume, surface_area
-from nnunet_weak.surface.mesh_files import check_closed, read_mesh
+from nnunet_weak.surface.mesh_files import MESH_ENDINGS, check_closed, read_mesh
+from nnunet_weak.surface.registration import register
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MODES = 300
-_PLACING_ROUNDS = 15
 
 
 @dataclass(frozen=True)
@@ -73,26 +75,50 @@ class MeshTemplate:
         return cls(name, local, faces, harmonics, eigenvalues)
 
     def placed(self, points: FloatArray) -> FloatArray:
-        """Vertices after the rotation, scale and translation that bring them closest to points on the surface.
-
-        Every way to lay the principal axes of the template on those of the points is tried, then the best is refined by
-        iterated closest points.
-        """
-        tree = scipy.spatial.cKDTree(self.vertices)
-        placements = []
-        for rotation in _axis_rotations(self.vertices, points):
-            centre = points.mean(axis=0)
-            scale = float(np.linalg.norm(points - centre, axis=1).mean())
-            for _ in range(_PLACING_ROUNDS):
-                _, nearest = tree.query((points - centre) @ rotation / scale)
-                rotation, scale, centre = _similarity(self.vertices[nearest], points)
-            distance, _ = tree.query((points - centre) @ rotation / scale)
-            placements.append((scale * np.sqrt((distance**2).mean()), rotation, scale, centre))
-        _, rotation, scale, centre = min(placements, key=lambda placement: placement[0])
-        return scale * self.vertices @ rotation.T + centre
+        """The vertices where they fit points on a surface best, see `registration`."""
+        return register(self.vertices, points)
 
 
-@lru_cache(maxsize=4)
+def template_files(path: Path) -> list[Path]:
+    """A file itself, or all label maps and meshes of a folder.
+
+    Raises:
+        InvalidInputError: There are none in the folder.
+    """
+    if not path.is_dir():
+        return [path]
+    endings = (*IMAGE_ENDINGS, *MESH_ENDINGS)
+    found = [file for file in sorted(path.iterdir()) if file.name.casefold().endswith(endings)]
+    found = [file for file in found if not file.name.startswith(".")]
+    if not found:
+        raise InvalidInputError(
+            f"{path}: holds neither label maps nor meshes (remedy: give a file, or a folder of files that end in "
+            f"{', '.join(endings)})"
+        )
+    return found
+
+
+def read_templates(path: Path, values: tuple[int, ...] = (1,)) -> list[MeshTemplate]:
+    """Read a file, or all of a folder but for label maps without the object; see `read_template`.
+
+    Raises:
+        InvalidInputError: As of `read_template`; or no file of the folder has the object.
+    """
+    found, problems, missing = [], Problems(), []
+    for file in template_files(path):
+        try:
+            found.append(read_template(file, values))
+        except MissingObjectError as error:
+            missing.append(error)
+        except InvalidInputError as error:
+            problems.extend(error)
+    problems.raise_if_any()
+    if not found:
+        raise missing[0]
+    return found
+
+
+@lru_cache(maxsize=32)
 def read_template(path: Path, values: tuple[int, ...] = (1,)) -> MeshTemplate:
     """Read a mesh, or an annotated case, and bring it to a workable resolution.
 
@@ -104,13 +130,14 @@ def read_template(path: Path, values: tuple[int, ...] = (1,)) -> MeshTemplate:
         The template, with 600 to 5000 vertices.
 
     Raises:
-        InvalidInputError: No such file, neither mesh nor label map, not one closed surface, no such object; PyVista is
-            not installed.
+        MissingObjectError: A label map without the object.
+        InvalidInputError: No such file, neither mesh nor label map, not one closed surface; PyVista is not installed.
     """
     is_label_map = path.name.casefold().endswith(IMAGE_ENDINGS)
     return MeshTemplate.of(*(surface_of_labels(path, values) if is_label_map else read_mesh(path)), path.name)
 
 
+@single_blas_thread()
 def _harmonics(vertices: FloatArray, faces: IntArray, count: int) -> tuple[FloatArray, FloatArray]:
     """The first eigenfunctions of the cotangent Laplacian after the constant one, and their eigenvalues."""
     area = surface_area(vertices, faces)
@@ -136,21 +163,3 @@ def _laplacian(vertices: FloatArray, faces: IntArray) -> tuple[scipy.sparse.csr_
     adjacency += adjacency.T
     mass = np.bincount(faces.ravel(), np.repeat(twice_area / 6, 3), minlength=len(vertices)).astype(float)
     return scipy.sparse.diags(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency, mass
-
-
-def _axis_rotations(vertices: FloatArray, points: FloatArray) -> FloatArray:
-    """Rotations that lay the principal axes of the vertices on those of the points, in all 24 ways; (24, 3, 3)."""
-    own, theirs = (np.linalg.svd(cloud - cloud.mean(axis=0), full_matrices=False)[2] for cloud in (vertices, points))
-    own[2] *= np.sign(np.linalg.det(own))
-    theirs[2] *= np.sign(np.linalg.det(theirs))
-    return theirs.T @ scipy.spatial.transform.Rotation.create_group("O").as_matrix() @ own
-
-
-def _similarity(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float, FloatArray]:
-    """Rotation R, scale s and translation t of least squares: target = s R source + t (Umeyama 1991)."""
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    u, singular, vt = np.linalg.svd((target - target_mean).T @ (source - source_mean))
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = u * signs @ vt
-    scale = float((singular * signs).sum() / ((source - source_mean) ** 2).sum())
-    return rotation, scale, target_mean - scale * rotation @ source_mean

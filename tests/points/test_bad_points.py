@@ -87,7 +87,7 @@ def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, cap
 @pytest.mark.parametrize(
     "templates, message",
     [
-        (["liver"], "is not CLASS=FILE"),
+        (["liver"], "is not CLASS=PATH"),
         (["kidney=ball.ply"], "'kidney' is none of the classes liver"),
         (["liver=missing.stl"], "missing.stl: no such file"),
         (["liver=missing.nii.gz"], "missing.nii.gz: no such file"),

@@ -6,8 +6,8 @@ import SimpleITK as sitk
 from scipy.spatial import cKDTree
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.simulation.points import farthest_points, label_surface, sample_area, simulate_points
-from nnunet_weak.surface.mesh import closest_points, signed_volume, surface_area
+from nnunet_weak.simulation.points import label_surface, sample_area, simulate_points
+from nnunet_weak.surface.mesh import closest_points, farthest_points, signed_volume, surface_area
 
 
 def box_label() -> sitk.Image:

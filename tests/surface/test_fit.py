@@ -6,9 +6,8 @@ from scipy.spatial.transform import Rotation
 from surface_shapes import RADII, bent, ellipsoid_points, iou, unit
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.simulation.points import farthest_points
 from nnunet_weak.surface.fit import fit_surface
-from nnunet_weak.surface.mesh import closest_points, face_vectors, icosphere, signed_volume
+from nnunet_weak.surface.mesh import closest_points, face_vectors, farthest_points, icosphere, signed_volume
 from nnunet_weak.surface.point_checks import distinct_points
 
 

@@ -10,10 +10,9 @@ from scipy.spatial.transform import Rotation
 from surface_shapes import RADII, bent, ellipsoid_points, iou
 
 from nnunet_weak.errors import InvalidInputError
-from nnunet_weak.simulation.points import farthest_points
 from nnunet_weak.surface.fit import fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
-from nnunet_weak.surface.mesh import face_vectors, icosphere, signed_volume, write_ply
+from nnunet_weak.surface.mesh import face_vectors, farthest_points, icosphere, signed_volume, write_ply
 from nnunet_weak.surface.mesh_files import read_mesh_here
 from nnunet_weak.surface.mesh_fit import fit_mesh
 from nnunet_weak.surface.mesh_template import MeshTemplate, read_template
