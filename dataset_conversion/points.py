@@ -63,11 +63,14 @@ def convert(
         else:
             problems.add(f"--templates {name}={path}", f"'{name}' is none of the classes {', '.join(inputs.classes)}")
 
+    spheres = [name for name in inputs.classes if options.references and name not in options.templates]
+    better_templates = " ".join(["--templates", *(f"{name}={options.references}" for name in spheres)] * bool(spheres))
+
     def describe(cases: Sequence[ConvertedPointCase]) -> RawDataset:
         names: tuple[str, ...] = ()
         if cases:
             names, remarks = channel_names_from(cases, options.channel_names)
-            found = templates_report(cases, options.follow_prediction is not None)
+            found = templates_report(cases, options.follow_prediction is not None, better_templates)
             say("\n".join(["", *left_out_lines(inputs.left_out), *remarks, *found]))
             for warning in (*inputs.warnings, *templates_warnings(cases)):
                 logger.warning(warning)

@@ -21,9 +21,16 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-def templates_report(cases: Sequence[ConvertedPointCase], second_round: bool = False) -> list[str]:
-    """Effort, residuals, overlaps, and agreement with references where there are any; `second_round`: a model's
-    probabilities were weighed in."""
+def templates_report(
+    cases: Sequence[ConvertedPointCase], second_round: bool = False, better_templates: str = ""
+) -> list[str]:
+    """Effort, residuals, overlaps, and agreement with references where there are any.
+
+    Args:
+        cases: All cases.
+        second_round: A model's probabilities were weighed in.
+        better_templates: Options by which fully annotated cases take the spheres' place, where there are several.
+    """
     found = [
         (f"{case.name} {one.points.title}", float(one.fit.residuals_mm.max()))
         for case in cases
@@ -54,6 +61,8 @@ def templates_report(cases: Sequence[ConvertedPointCase], second_round: bool = F
             f"Train the stock trainer on the {len(cases) - weak} fully annotated cases alone first, and convert again "
             "with --follow-prediction: beside them, templates as they are teach their own errors"
         )
+    if better_templates and len(cases) - weak > 1:
+        lines.append(f"Surfaces that start from annotated cases are better than from spheres: {better_templates}")
     return lines
 
 

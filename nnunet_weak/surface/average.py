@@ -38,9 +38,9 @@ def average_surface(fits: Sequence[SurfaceFit], points_mm: FloatArray) -> Surfac
         points_mm: What they were fitted to, shape (N, 3).
 
     Returns:
-        The average surface, of about 4000 vertices, with the residuals of the points. Gap and warnings are those of the fit
-        with the fewest warnings. A single fit is returned as it is; so is the one with the fewest warnings, if the
-        surfaces have no place inside in common on average.
+        The average surface, of about 4000 vertices, with the residuals of the points; gap and warnings are those of the
+        fit with the fewest. A single fit stays as it is, and where no place is inside of most surfaces, the fit with
+        the fewest warnings is returned.
     """
     best = min(fits, key=lambda fit: len(fit.warnings))
     if len(fits) == 1:

@@ -105,7 +105,7 @@ def _size(positions: FloatArray) -> float:
 
 
 def _similarity(source: FloatArray, target: FloatArray, weights: FloatArray) -> tuple[FloatArray, float, FloatArray]:
-    """Rotation R, scale s and translation t of least squares, target = s R source + t (Umeyama 1991); weights sum to 1."""
+    """Rotation R, scale s and translation t of least squares, target = s R source + t (Umeyama 1991)."""
     source_mean, target_mean = (weights @ cloud for cloud in (source, target))
     centred = source - source_mean
     u, singular, vt = np.linalg.svd((target - target_mean).T * weights @ centred)

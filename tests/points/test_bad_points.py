@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from point_study import CENTRES, PointStudy, sphere_points
+from point_study import CENTRES, SIZE, PointStudy, sphere_points
 
 from nnunet_weak.points.files import write_points
 from nnunet_weak.points.points import ObjectPoints, PointSet
@@ -91,6 +91,8 @@ def test_bad_input_is_named_and_nothing_is_written(study: PointStudy, spoil, cap
         (["kidney=ball.ply"], "'kidney' is none of the classes liver"),
         (["liver=missing.stl"], "missing.stl: no such file"),
         (["liver=missing.nii.gz"], "missing.nii.gz: no such file"),
+        (["liver=points"], "points: holds neither label maps nor meshes"),
+        (["liver=references"], "case_0.nii.gz: holds no voxel of the value 1, but 2"),
         (["liver=ball.ply", "--follow-image"], "--follow-image and --templates exclude each other"),
     ],
 )
@@ -98,6 +100,7 @@ def test_bad_templates_are_named(study: PointStudy, monkeypatch, capsys, templat
     pytest.importorskip("pyvista")
     monkeypatch.chdir(study.folder)
     write_ply(study.folder / "ball.ply", *icosphere(3))
+    study.reference("case_0", np.full(SIZE[::-1], 2))
     study.points("case_0.csv", "liver")
     study.points("case_1.csv", "liver")
     assert study.convert("--classes", "liver", "--templates", *templates) != 0

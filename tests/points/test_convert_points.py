@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from point_study import CENTRES, RADIUS, PointStudy, ball
+from point_study import CENTRES, RADIUS, PointStudy, ball, sphere_points
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset_conversion.points import main
@@ -119,7 +119,24 @@ def test_references_make_a_case_fully_annotated(study: PointStudy, capsys):
     said = capsys.readouterr().out
     assert "against the reference labels of 1 cases: Dice 0.9" in said
     assert "Train the stock trainer on the 1 fully annotated cases alone first" in said
+    assert "--templates" not in said
     assert (study.raw / "splits_final.json").exists()
+
+
+def test_several_references_are_recommended_as_templates(study: PointStudy, capsys):
+    study.image("case_2")
+    for case in ("case_0", "case_1", "case_2"):
+        study.points(f"{case}.csv", "liver")
+    for case in ("case_0", "case_1"):
+        study.reference(case, ball(CENTRES["liver"]))
+    references = study.folder / "references"
+    recommended = f"--templates liver={references}"
+    assert study.convert("--classes", "liver", "--references", str(references)) == 0
+    assert recommended in capsys.readouterr().out
+    assert (
+        study.convert("--classes", "liver", "--references", str(references), *recommended.split(), "--overwrite") == 0
+    )
+    assert recommended not in capsys.readouterr().out
 
 
 def test_a_mesh_in_place_of_the_sphere(study: PointStudy):
@@ -135,6 +152,26 @@ def test_a_mesh_in_place_of_the_sphere(study: PointStudy):
     assert list(record["options"]["templates"]) == ["liver"]
     mesh = (study.raw / "templates" / "meshes" / "case_0_liver.ply").read_text()
     assert f"element vertex {len(vertices)}" in mesh
+
+
+def test_a_folder_of_annotated_cases_in_place_of_the_sphere(study: PointStudy):
+    few = {"points": sphere_points(CENTRES["liver"], count=8)}
+    for case in ("case_0", "case_1"):
+        study.points(f"{case}.csv", "liver", **few)
+    study.reference("case_0", ball(CENTRES["liver"]))
+    study.reference("shape", ball(CENTRES["liver"]) | ball(np.add(CENTRES["liver"], [6, 0, 0]), 3.0))
+    study.reference("without", 2 * ball(CENTRES["liver"]))  # another class only
+    shapes, labels = study.folder / "references", {}
+    for templates in (shapes, shapes / "shape.nii.gz"):
+        assert study.convert("--classes", "liver", "--templates", f"liver={templates}", "--overwrite") == 0
+        record = json.loads((study.raw / "conversion.json").read_text())
+        labels[templates.name] = [study.labels(case) for case in ("case_0", "case_1")]
+        assert record["options"]["templates"] == {"liver": templates.name}
+        shapes_read = {"case_0.nii.gz", "shape.nii.gz", "without.nii.gz"} if templates == shapes else {"shape.nii.gz"}
+        assert shapes_read == {name for name in record["input_files"] if "/" not in name}
+    of_all, of_one = labels["references"], labels["shape.nii.gz"]
+    assert np.array_equal(of_all[0], of_one[0]), "its own label map is no template of a case"
+    assert not np.array_equal(of_all[1], of_one[1]), "the average of two"
 
 
 def test_incomplete_cases_can_be_left_out(study: PointStudy, capsys):
