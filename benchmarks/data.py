@@ -9,7 +9,7 @@ trained are in no part.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -101,6 +101,11 @@ DATA = {
         kinds=("outlines",),
     ),
 }
+
+
+def spread_over(numbers: Sequence[int], count: int) -> set[int]:
+    """So many of sorted numbers, evenly spread over their places."""
+    return {numbers[(2 * place + 1) * len(numbers) // (2 * count)] for place in range(count)}
 
 
 def patient_of(case: str) -> int:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
 
-from benchmarks.data import DATA, Part, collect, patient_of
+from benchmarks.data import DATA, Part, collect, patient_of, spread_over
 from examples.command_folder import CommandFolder
 from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.options import option, processes_option, record_of
@@ -272,7 +272,7 @@ class DataFolder(CommandFolder):
         def link(few: Path) -> None:
             labels = sorted((self.folder / "train" / "labels").glob("*.nii.gz"))
             numbers = sorted({patient_of(path.name) for path in labels})
-            chosen = {numbers[(2 * place + 1) * len(numbers) // (2 * patients)] for place in range(patients)}
+            chosen = spread_over(numbers, patients)
             few.mkdir()
             for path in labels:
                 if patient_of(path.name) in chosen:
