@@ -86,8 +86,9 @@ def fit_templates(
             problems.add(one.title, what, "check points and image, or leave the object out")
             continue
         if one.class_name in probabilities:
-            scale_mm = certain_within_mm(fit, len(one.points_mm), one.class_name in options.templates)
-            box, inside = weigh_probability(box, inside, probabilities[one.class_name], voxel_mm, scale_mm)
+            probability, known_shape = probabilities[one.class_name], one.class_name in options.templates
+            scale_mm = certain_within_mm(fit, len(one.points_mm), known_shape)
+            box, inside = weigh_probability(box, inside, probability, voxel_mm, scale_mm, known_shape)
         taken = np.bincount(owner[box][inside], minlength=len(templates) + 1)[1:]
         lost = {earlier.points.title: int(voxels) for earlier, voxels in zip(templates, taken, strict=True) if voxels}
         templates.append(Template(one, fit, int(inside.sum()), lost))

@@ -14,9 +14,9 @@ BOX = (slice(0, 1), slice(0, 1), slice(5, 12))
 UNSURE = np.full((1, 1, 20), 0.5)
 
 
-def weighed(probability: np.ndarray, scale_mm: float, voxel_mm=(1.0, 1.0, 1.0)) -> list[int]:
+def weighed(probability: np.ndarray, scale_mm: float, voxel_mm=(1.0, 1.0, 1.0), known_shape=False) -> list[int]:
     """Places along the bar of the object; the template has 5 to 11."""
-    box, found = weigh_probability(BOX, np.ones((1, 1, 7), bool), probability, voxel_mm, scale_mm)
+    box, found = weigh_probability(BOX, np.ones((1, 1, 7), bool), probability, voxel_mm, scale_mm, known_shape)
     grid = np.zeros((1, 1, 20), bool)
     grid[box] = found
     return np.flatnonzero(grid).tolist()
@@ -61,12 +61,24 @@ def test_a_certain_model_moves_the_boundary_by_seven_scales_at_most(certain):
     assert weighed(probability, 0.25) == (list(range(3, 14)) if certain else [7, 8, 9])
 
 
-def test_a_template_of_which_nothing_would_be_left_stays():
-    assert weighed(np.zeros((1, 1, 20)), 5.0) == list(range(5, 12))
+def test_a_template_of_a_known_shape_has_a_say_in_the_size():
+    probability = UNSURE.copy()
+    probability[..., 9:] = np.exp(4.6) / (1 + np.exp(4.6))
+    # Voxels 12 and 13 have -1 and -3 from the template and 4.6 from the model, voxel 5 has 1 and nothing.
+    assert weighed(probability, 0.5) == list(range(5, 14))
+    # The sum has 9 voxels, the template 7, the root of 63 is 8: without voxel 5, where both know least.
+    assert weighed(probability, 0.5, known_shape=True) == list(range(6, 14))
 
 
-def test_a_template_that_fills_the_image_stays():
-    box, found = weigh_probability(WHOLE, np.ones((1, 1, 20), bool), np.zeros((1, 1, 20)), (1.0, 1.0, 1.0), 1.0)
+@pytest.mark.parametrize("known_shape", [False, True])
+def test_a_template_of_which_nothing_would_be_left_stays(known_shape):
+    assert weighed(np.zeros((1, 1, 20)), 5.0, known_shape=known_shape) == list(range(5, 12))
+
+
+@pytest.mark.parametrize("known_shape", [False, True])
+def test_a_template_that_fills_the_image_stays(known_shape):
+    whole, nothing, voxel_mm = np.ones((1, 1, 20), bool), np.zeros((1, 1, 20)), (1.0, 1.0, 1.0)
+    box, found = weigh_probability(WHOLE, whole, nothing, voxel_mm, 1.0, known_shape)
     assert box == WHOLE and found.all()
 
 
