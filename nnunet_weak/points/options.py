@@ -75,8 +75,8 @@ class PointConversion(ConversionOptions):
         read=partial(read_named_paths, "--templates", "CLASS=PATH, for example liver=labels_of_five"),
         help="start from another shape than a sphere, for the classes named: from the label map of a fully annotated "
         "case, or from a mesh (STL, PLY, OBJ, VTK; needs the extra 'mesh'), an average liver or a ring, for example; "
-        "pose and size do not matter. Of a folder of them the average of all is taken, which is better: some five "
-        "are enough",
+        "pose and size do not matter. Of a folder of them the average is taken, which is better; of more than five, of "
+        "five that are spread over the names",
     )
     previews: bool = option(
         "--no-previews", default=True, group=POINTS, recorded=False, help="draw no picture of each case"

@@ -19,7 +19,7 @@ from nnunet_weak.surface.average import average_surface
 from nnunet_weak.surface.fit import SurfaceFit, fit_surface
 from nnunet_weak.surface.image_evidence import follow_image
 from nnunet_weak.surface.mesh_fit import fit_mesh
-from nnunet_weak.surface.mesh_template import read_templates
+from nnunet_weak.surface.mesh_template import MeshTemplate, read_templates
 from nnunet_weak.surface.model_evidence import certain_within_mm, weigh_probability
 from nnunet_weak.surface.rasterise import rasterise_box, world_to_index
 
@@ -103,12 +103,19 @@ def _fit(one: ObjectPoints, options: PointConversion, image: sitk.Image, case: s
     if path is not None:
         shapes = read_templates(path, options.classes[one.class_name])
         of_others = [shape for shape in shapes if not shape.name.startswith(f"{case}.")]
-        fits = [
-            fit_mesh(one.points_mm, shape, stiffness=options.stiffness, noise_mm=options.noise_mm)
-            for shape in of_others or shapes
-        ]
-        fit = average_surface(fits, one.points_mm)
+        fit = _average_fit(one, options, of_others or shapes)
     else:
         fit = fit_surface(one.points_mm, stiffness=options.stiffness, noise_mm=options.noise_mm)
         fit = follow_image(fit, one.points_mm, image) if options.follow_image else fit
     return fit.inset(options.inset_mm)
+
+
+def _average_fit(one: ObjectPoints, options: PointConversion, shapes: Sequence[MeshTemplate]) -> SurfaceFit:
+    """The average of the surfaces from all shapes that can be bent through the points; raises if none can."""
+    problems, fits = Problems(), []
+    for shape in shapes:
+        fit = problems.attempt(fit_mesh, one.points_mm, shape, stiffness=options.stiffness, noise_mm=options.noise_mm)
+        fits += [fit] if fit is not None else []
+    if not fits:
+        problems.raise_if_any()
+    return average_surface(fits, one.points_mm)

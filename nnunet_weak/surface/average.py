@@ -27,7 +27,7 @@ IntArray = NDArray[np.int64]
 
 _WANTED_VERTICES = 4000
 _MARGIN, _EXACT_WITHIN = 2, 3.0  # steps of the grid
-_ROW = 100_000  # nodes at once
+_NODES_AT_ONCE = 100_000
 
 
 def average_surface(fits: Sequence[SurfaceFit], points_mm: FloatArray) -> SurfaceFit:
@@ -70,6 +70,6 @@ def _depth(vertices: FloatArray, faces: IntArray, size: tuple[int, ...]) -> NDAr
     nodes = np.stack(np.meshgrid(*map(np.arange, size[::-1]), indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
     distance, _ = scipy.spatial.cKDTree(vertices).query(nodes)
     near = np.flatnonzero(distance < _EXACT_WITHIN)
-    for rows in np.array_split(near, len(near) // _ROW + 1):
+    for rows in np.array_split(near, len(near) // _NODES_AT_ONCE + 1):
         distance[rows] = closest_points(nodes[rows].astype(float), vertices, faces).distance
     return np.where(inside, 1, -1) * distance.reshape(inside.shape)

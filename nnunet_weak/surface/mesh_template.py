@@ -37,6 +37,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MODES = 300
+_MOST_OF_A_FOLDER = 5  # more take longer and are hardly better
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class MeshTemplate:
 
 
 def template_files(path: Path) -> list[Path]:
-    """A file itself, or all label maps and meshes of a folder.
+    """A file itself, or the label maps and meshes of a folder; of more than five, five spread evenly over their names.
 
     Raises:
         InvalidInputError: There are none in the folder.
@@ -95,11 +96,14 @@ def template_files(path: Path) -> list[Path]:
             f"{path}: holds neither label maps nor meshes (remedy: give a file, or a folder of files that end in "
             f"{', '.join(endings)})"
         )
+    if len(found) > _MOST_OF_A_FOLDER:
+        places = (2 * np.arange(_MOST_OF_A_FOLDER) + 1) * len(found) // (2 * _MOST_OF_A_FOLDER)
+        return [found[place] for place in places]
     return found
 
 
 def read_templates(path: Path, values: tuple[int, ...] = (1,)) -> list[MeshTemplate]:
-    """Read a file, or all of a folder but for label maps without the object; see `read_template`.
+    """Read a file, or those of a folder but for label maps without the object; see `template_files`, `read_template`.
 
     Raises:
         InvalidInputError: As of `read_template`; or no file of the folder has the object.
@@ -118,7 +122,7 @@ def read_templates(path: Path, values: tuple[int, ...] = (1,)) -> list[MeshTempl
     return found
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)  # of 12 MB each
 def read_template(path: Path, values: tuple[int, ...] = (1,)) -> MeshTemplate:
     """Read a mesh, or an annotated case, and bring it to a workable resolution.
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from point_study import CENTRES, RADIUS, PointStudy, ball, sphere_points
 
 from nnunet_weak.dataset.annotations import WeakAnnotations
 from nnunet_weak.dataset_conversion.points import main
+from nnunet_weak.errors import InvalidInputError
 from nnunet_weak.points.inputs import find_point_files, names_of_hint
 from nnunet_weak.surface.mesh import icosphere, write_ply
+from nnunet_weak.surface.mesh_fit import fit_mesh
 
 
 def test_templates_are_the_objects_and_the_first_class_wins(study: PointStudy, capsys):
@@ -172,6 +175,24 @@ def test_a_folder_of_annotated_cases_in_place_of_the_sphere(study: PointStudy):
     of_all, of_one = labels["references"], labels["shape.nii.gz"]
     assert np.array_equal(of_all[0], of_one[0]), "its own label map is no template of a case"
     assert not np.array_equal(of_all[1], of_one[1]), "the average of two"
+
+
+def test_a_shape_that_cannot_be_bent_through_the_points_is_passed_over(study: PointStudy, monkeypatch, capsys):
+    for case in ("case_0", "case_1"):
+        study.points(f"{case}.csv", "liver")
+        study.reference(f"shape{case[-1]}", ball(CENTRES["liver"]))
+
+    def fails(points, shape, refused=("shape0",), **options):
+        if shape.name.startswith(refused):
+            raise InvalidInputError(f"{shape.name} encloses no volume")
+        return fit_mesh(points, shape, **options)
+
+    arguments = ["--classes", "liver", "--templates", f"liver={study.folder / 'references'}"]
+    monkeypatch.setattr("nnunet_weak.points.templates.fit_mesh", fails)
+    assert study.convert(*arguments) == 0
+    monkeypatch.setattr("nnunet_weak.points.templates.fit_mesh", partial(fails, refused=("shape0", "shape1")))
+    assert study.convert(*arguments, "--overwrite") == 2
+    assert "shape1.nii.gz encloses no volume" in capsys.readouterr().err
 
 
 def test_incomplete_cases_can_be_left_out(study: PointStudy, capsys):

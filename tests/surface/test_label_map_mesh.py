@@ -14,7 +14,7 @@ from nnunet_weak.surface.label_map_mesh import surface_of_labels
 from nnunet_weak.surface.mesh import icosphere, signed_volume
 from nnunet_weak.surface.mesh_files import MOST_VERTICES
 from nnunet_weak.surface.mesh_fit import fit_mesh
-from nnunet_weak.surface.mesh_template import MeshTemplate, read_template
+from nnunet_weak.surface.mesh_template import MeshTemplate, read_template, template_files
 from nnunet_weak.surface.rasterise import rasterise
 
 SPACING, ORIGIN = (0.8, 1.1, 2.5), (-30.0, 12.0, 100.0)
@@ -64,6 +64,16 @@ def test_a_label_map_without_the_object_is_refused(tmp_path):
     path = label_map(tmp_path / "case.nii.gz", 15.0)
     with pytest.raises(InvalidInputError, match="holds no voxel of the value 7, but 0, 3, 4"):
         surface_of_labels(path, [7])
+
+
+def test_of_many_files_five_are_taken(tmp_path):
+    for number in range(12):
+        (tmp_path / f"case_{number:02d}.nii.gz").touch()
+    (tmp_path / ".hidden.nii.gz").touch()
+    (tmp_path / "notes.txt").touch()
+    assert [path.name[5:7] for path in template_files(tmp_path)] == ["01", "03", "06", "08", "10"]
+    (tmp_path / "case_00.ply").touch()
+    assert template_files(tmp_path / "case_00.ply") == [tmp_path / "case_00.ply"]
 
 
 def test_a_missing_label_map_is_named(tmp_path):
