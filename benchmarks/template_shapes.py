@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from tqdm import tqdm
 
 from benchmarks.data import DATA, patient_of, spread_over
+from nnunet_weak.images.read import with_geometry_of
 from nnunet_weak.options import option, parse
 from nnunet_weak.simulation.points import simulate_points
 from nnunet_weak.surface.average import average_surface
@@ -67,8 +68,7 @@ def main() -> None:
             for seed, path in enumerate(tqdm(cases[: options.most_cases], f"{name}, {count} points", leave=False)):
                 label = sitk.ReadImage(str(path))
                 truth = np.isin(sitk.GetArrayFromImage(label), values)
-                mask = sitk.GetImageFromArray(truth.astype(np.uint8))
-                mask.CopyInformation(label)
+                mask = with_geometry_of(truth.astype(np.uint8), label)
                 for start, fit in fits(simulate_points(mask, count, noise_mm=NOISE_MM, seed=seed), shapes):
                     inside = sitk.GetArrayFromImage(rasterise(fit.vertices_mm, fit.faces, label)) > 0
                     found.setdefault(start, []).append((inside & truth).sum() / (inside | truth).sum())

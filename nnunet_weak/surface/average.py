@@ -45,7 +45,8 @@ def average_surface(fits: Sequence[SurfaceFit], points_mm: FloatArray) -> Surfac
     best = min(fits, key=lambda fit: len(fit.warnings))
     if len(fits) == 1:
         return best
-    low, high = (getattr(np.concatenate([fit.vertices_mm for fit in fits]), which)(axis=0) for which in ("min", "max"))
+    every = np.concatenate([fit.vertices_mm for fit in fits])
+    low, high = every.min(axis=0), every.max(axis=0)
     x, y, z = high - low
     step = float(np.sqrt(2 * (x * y + y * z + z * x) / _WANTED_VERTICES))
     origin = low - _MARGIN * step
@@ -57,11 +58,10 @@ def average_surface(fits: Sequence[SurfaceFit], points_mm: FloatArray) -> Surfac
 
     vertices, faces, _, _ = marching_cubes(depth, 0.0)
     vertices_mm, faces = vertices[:, ::-1].astype(float) * step + origin, faces.astype(np.int64)
-    if signed_volume(vertices_mm, faces) < 0:
-        faces = faces[:, ::-1]
-    residuals_mm = closest_points(points_mm, vertices_mm, faces).distance
     volume_mm3 = signed_volume(vertices_mm, faces)
-    return replace(best, vertices_mm=vertices_mm, faces=faces, residuals_mm=residuals_mm, volume_mm3=volume_mm3)
+    faces = faces if volume_mm3 > 0 else faces[:, ::-1]
+    residuals_mm = closest_points(points_mm, vertices_mm, faces).distance
+    return replace(best, vertices_mm=vertices_mm, faces=faces, residuals_mm=residuals_mm, volume_mm3=abs(volume_mm3))
 
 
 def _depth(vertices: FloatArray, faces: IntArray, size: tuple[int, ...]) -> NDArray[np.float64]:

@@ -89,8 +89,8 @@ def template_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     endings = (*IMAGE_ENDINGS, *MESH_ENDINGS)
-    found = [file for file in sorted(path.iterdir()) if file.name.casefold().endswith(endings)]
-    found = [file for file in found if not file.name.startswith(".")]
+    visible = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
+    found = [file for file in visible if file.name.casefold().endswith(endings)]
     if not found:
         raise InvalidInputError(
             f"{path}: holds neither label maps nor meshes (remedy: give a file, or a folder of files that end in "

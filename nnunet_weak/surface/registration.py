@@ -44,16 +44,21 @@ def register(vertices: FloatArray, points: FloatArray) -> FloatArray:
         The vertices after rotation, scale, translation and a slight linear stretch, shape (V, 3).
     """
     spread = farthest_points(vertices, min(_VERTICES_PER_POINT * len(points), _MOST_VERTICES, len(vertices)))
-    placements = [_place(vertices, spread, points, rotation) for rotation in _axis_rotations(vertices, points)]
+    trees = scipy.spatial.cKDTree(vertices), scipy.spatial.cKDTree(points)
+    placements = [_place(vertices, spread, points, trees, start) for start in _axis_rotations(vertices, points)]
     _, matrix, shift = min(placements, key=lambda placement: placement[0])
     return _stretch(vertices @ matrix.T + shift, spread @ matrix.T + shift, points)
 
 
 def _place(
-    vertices: FloatArray, spread: FloatArray, points: FloatArray, rotation: FloatArray
+    vertices: FloatArray,
+    spread: FloatArray,
+    points: FloatArray,
+    trees: tuple[scipy.spatial.cKDTree, scipy.spatial.cKDTree],
+    rotation: FloatArray,
 ) -> tuple[float, FloatArray, FloatArray]:
     """Closest points, from a rotation on: how far apart both sides stay, matrix (rotation and scale), translation."""
-    template, clicks = scipy.spatial.cKDTree(vertices), scipy.spatial.cKDTree(points)
+    template, clicks = trees
     scale = _size(points) / _size(vertices)
     shift = points.mean(axis=0) - scale * rotation @ vertices.mean(axis=0)
 

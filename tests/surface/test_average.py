@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from surface_shapes import bent, ellipsoid_points
@@ -54,4 +52,4 @@ def test_it_goes_through_the_points():
     np.testing.assert_allclose(
         average.residuals_mm, closest_points(points, average.vertices_mm, average.faces).distance, atol=1e-9
     )
-    assert replace(average, vertices_mm=fits[0].vertices_mm).warnings in [fit.warnings for fit in fits]
+    assert average.warnings in [fit.warnings for fit in fits]
